@@ -1,5 +1,4 @@
 import { OpenAPIHono } from '@hono/zod-openapi'
-import { sql } from 'drizzle-orm'
 import { etag } from 'hono/etag'
 import { accessRoutes } from './access/routes.ts'
 import { apiKeyRoutes, userApiKeyRoutes } from './api-keys/routes.ts'
@@ -27,10 +26,9 @@ import { ready } from './http/ready.ts'
 import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { VERSION } from './http/version.ts'
-import { batch } from './kernel/db.ts'
-import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
+import { organizationRoutes } from './organizations/routes.ts'
 import { mountPages } from './pages/routes.tsx'
 import { passkeyRoutes, relatedOriginRoutes } from './passkeys/routes.ts'
 import { personalRoutes, userErasureRoutes } from './personal/routes.ts'
@@ -46,16 +44,15 @@ import { analyticsRoutes, usageRoutes } from './tenants/analytics/routes.ts'
 import { certificateRoutes } from './tenants/certificate/routes.ts'
 import { doctorRoutes } from './tenants/doctor/routes.ts'
 import { licenseRoutes } from './tenants/licenses/routes.ts'
-import { countBehind } from './tenants/migration/fleet.ts'
 import { migrationRoutes } from './tenants/migration/routes.ts'
 import { moveRoutes } from './tenants/move/routes.ts'
 import { platformPlane, tenantPlane } from './tenants/planes.ts'
 import { planRoutes } from './tenants/plans/routes.ts'
-import { requireNeonSettings } from './tenants/provisioning/neon-key.ts'
 import { provisioningRoutes } from './tenants/provisioning/routes.ts'
 import { movedFrom } from './tenants/registry/resolve.ts'
 import { restoreRoutes } from './tenants/restore/routes.ts'
 import { keyIdRoutes, rotationRoutes } from './tenants/rotations/routes.ts'
+import { requireReady } from './tenants/ready.ts'
 import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
 import { unitRoutes } from './units/routes.ts'
@@ -109,7 +106,8 @@ app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
 for (const routes of [userErasureRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes]) app.route('/api/v1/users', routes)
-app.route('/api/v1/units', unitRoutes).route('/api/v1/employees', employeeRoutes)
+app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
+app.route('/api/v1/employees', employeeRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
@@ -128,15 +126,7 @@ mountPages(app, plane(tenantPlane, countUse), notFound(app))
 app.get('/healthz', (c) => c.json({ status: 'ok' })).get('/version', (c) => c.json({ version: VERSION }))
 app.get(
   '/readyz',
-  ready(async (c) => {
-    await c.env.TENANTS.get('readyz').catch((cause) => {
-      throw new Problem('database_unavailable', 'The registry cache does not answer.', { cause })
-    })
-    const config = c.get('config')
-    const [tenants_behind] = await Promise.all([countBehind(config), batch(config.MASTER_DATABASE_URL, [sql`select 1`])])
-    await requireNeonSettings(config)
-    return { tenants_behind }
-  }),
+  ready(({ env, var: { config } }) => requireReady(config, env.TENANTS)),
 )
 
 app.get('/openapi.json', etag(), async (c) =>

@@ -5,7 +5,8 @@ import { paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { Line, Moment } from '../kernel/fields.ts'
 import { type Language, Problem } from '../kernel/problem.ts'
 
-const Scope = z.enum(['all', 'department', 'team', 'own'])
+/** `organization`: of a role that is held within an organization only. */
+const Scope = z.enum(['all', 'organization', 'department', 'team', 'own'])
 export const Permission = z.string().regex(/^[a-z][a-z0-9_-]{0,62}:[a-z][a-z0-9_-]{0,31}$/, 'must be resource:action')
 
 const Reason = z.object({

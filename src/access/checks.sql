@@ -40,6 +40,7 @@ begin
     if there is null
       or r.scope = 'all'
       or r.holder = (there ->> 'owner_id')::uuid
+      or (there ? 'owner_id' and access.reaches_owner(r.holder, r.scope, (there ->> 'owner_id')::uuid))
       or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
     then
       widest := greatest(widest, r.scope);
@@ -140,8 +141,8 @@ begin
   ),
   -- Where the holders are, and the units that are asked about with what is above them.
   home as materialized (
-    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id
-    from (select distinct g.holder from g where g.scope in ('team', 'department')) x
+    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id, u.organization_id
+    from (select distinct g.holder from g where g.scope between 'team' and 'organization') x
       join freehold.users u on u.id = x.holder and u.unit_id is not null
   ),
   f as materialized (
@@ -153,6 +154,18 @@ begin
     from (select distinct c.unit_id from c where c.unit_id is not null) x
       cross join lateral access.units_over(x.unit_id) o (id)
       join home h on h.department_id = o.id
+    union
+    select h.holder, 'organization', n.id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      join freehold.units n on n.id = x.unit_id
+      join home h on h.organization_id = n.organization_id
+  ),
+  -- The owners that are asked about, of the organizations of the holders.
+  o as materialized (
+    select h.holder, u.id as owner_id
+    from (select distinct c.owner_id from c where c.owner_id is not null) x
+      join freehold.users u on u.id = x.owner_id
+      join home h on h.organization_id = u.organization_id
   ),
   -- The roles that each user holds, where a role is asked about.
   h as materialized (
@@ -174,7 +187,8 @@ begin
       join c on c.n = w.n and not c.anywhere
       join r on r.subject = w.subject and r.permission = w.permission and r.place_near <= 50
       left join f on f.holder = r.holder and f.scope = r.scope and f.unit_id = c.unit_id
-    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null
+      left join o on o.holder = r.holder and o.owner_id = c.owner_id and r.scope = 'organization'
+    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null or o.owner_id is not null
     union all
     select c.n, null, h.kind, h.id, h.name, h.via
     from c

@@ -3,8 +3,8 @@
 --
 -- A user holds a permission by a role that they are assigned, by a role that this one inherits from, by an override,
 -- or because somebody delegated it to them. A denial wins over everything. What is delegated reaches as far as the
--- delegator holds it themselves, around the delegator, and cannot be delegated on. What a scope reaches is in
--- effective-scope.sql.
+-- delegator holds it themselves, around the delegator, and cannot be delegated on. A role may be held within the
+-- user's organization only: there `all` is `organization`. What a scope reaches is in effective-scope.sql.
 
 -- Whether a user was active at a moment.
 create function access.was_active(subject uuid, moment timestamptz) returns boolean
@@ -54,15 +54,15 @@ declare
   is_denied boolean;
   why access.reason[];
 begin
-  with recursive line (role_id, parent_id, top) as (
-    select p.role_id, p.parent_id, p.role_id
+  with recursive line (role_id, parent_id, top, within) as (
+    select p.role_id, p.parent_id, p.role_id, ur.organization_id is not null
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
     where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, moment)
       and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id, l.top
+    select p.role_id, p.parent_id, l.top, l.within
     from line l
       join freehold.role_periods p on p.role_id = l.parent_id
     where access.in_force(p.starts_at, p.ends_at, moment)
@@ -80,7 +80,7 @@ begin
     union all
     select
       'grant',
-      c.scope,
+      case when l.within and c.scope = 'all' then 'organization' else c.scope end,
       case when l.role_id = l.top then 'role' else 'inherited' end,
       l.role_id,
       (select r.name from freehold.roles r where r.id = l.role_id),
@@ -148,6 +148,7 @@ begin
         join freehold.role_periods p on p.role_id = ur.role_id
         join freehold.roles r on r.id = ur.role_id
       where ur.user_id = subject
+        and ur.organization_id is null
         and access.in_force(ur.starts_at, ur.ends_at, now())
         and access.in_force(p.starts_at, p.ends_at, now())
         and case

@@ -53,6 +53,28 @@ begin
       or (d.delegator_id, d.role_id) in (select h.user_id, h.role_id from held h);
 end $$;
 
+-- Whether a user held a role within their organization only.
+create function access.is_held_within(subject uuid, role uuid, moment timestamptz) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from freehold.user_roles ur where ur.user_id = subject and ur.organization_id is not null)
+    and role not in (
+      with recursive held (role_id, parent_id) as (
+        select p.role_id, p.parent_id
+        from freehold.user_roles ur
+          join freehold.role_periods p on p.role_id = ur.role_id
+        where ur.user_id = subject
+          and ur.organization_id is null
+          and access.in_force(ur.starts_at, ur.ends_at, moment)
+          and access.in_force(p.starts_at, p.ends_at, moment)
+        union
+        select p.role_id, p.parent_id
+        from held h
+          join freehold.role_periods p on p.role_id = h.parent_id
+        where access.in_force(p.starts_at, p.ends_at, moment)
+      )
+      select h.role_id from held h)
+$$;
+
 -- What these delegate, as far as their delegators held it themselves at that moment; of the `wanted` permissions, or
 -- of all (null). `name`: the delegator; `via`: the role. A role is held with everything that it carries, but for what
 -- its delegator is denied. What the delegate is denied is left to the caller.
@@ -62,7 +84,8 @@ language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set sea
 begin
   return query
     with recursive d as materialized (
-      select x.id, x.delegator_id, x.role_id, u.username as name, r.name as via
+      select x.id, x.delegator_id, x.role_id, u.username as name, r.name as via,
+        x.role_id is not null and access.is_held_within(x.delegator_id, x.role_id, moment) as within
       from access.delegations_to(subject, moment) x
         join freehold.users u on u.id = x.delegator_id
         left join freehold.roles r on r.id = x.role_id
@@ -92,18 +115,18 @@ begin
       where x.role_id is null and (wanted is null or p.permission = any (wanted))
       order by x.delegator_id, p.permission, x.id
     ),
-    held (user_id, role_id, parent_id) as (
-      select w.delegator_id, p.role_id, p.parent_id
+    held (user_id, role_id, parent_id, within) as (
+      select w.delegator_id, p.role_id, p.parent_id, ur.within
       from (select distinct c.delegator_id from chosen c) w
         cross join lateral (
-          select ur.role_id
+          select ur.role_id, ur.organization_id is not null as within
           from freehold.user_roles ur
           where ur.user_id = w.delegator_id and access.in_force(ur.starts_at, ur.ends_at, moment)
           offset 0) ur
         join freehold.role_periods p on p.role_id = ur.role_id
       where access.in_force(p.starts_at, p.ends_at, moment)
       union
-      select h.user_id, p.role_id, p.parent_id
+      select h.user_id, p.role_id, p.parent_id, h.within
       from held h
         join freehold.role_periods p on p.role_id = h.parent_id
       where access.in_force(p.starts_at, p.ends_at, moment)
@@ -124,14 +147,15 @@ begin
       where wanted is null or c.permission = any (wanted)
     ),
     own (delegator_id, permission, scope) as (
-      select h.user_id, k.permission, k.scope
+      select h.user_id, k.permission, case when h.within then least(k.scope, 'organization') else k.scope end
       from held h
         join carried k on k.role_id = h.role_id
       union all
       select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
     ),
     found (permission, scope, id, name, via, holder) as (
-      select c.permission, c.scope, x.id, x.name, x.via, x.delegator_id
+      select c.permission, case when x.within then least(c.scope, 'organization') else c.scope end, x.id, x.name, x.via,
+        x.delegator_id
       from d x
         join content c on c.role_id = x.role_id
       union all

@@ -14,7 +14,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
--- and everything under it.
+-- and everything under it; organization: all units of theirs, in which all of its users are.
 create function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.units_under(access.department_over(p.unit_id))
@@ -24,6 +24,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select p.unit_id
   from freehold.users p
   where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
+  union
+  select n.id
+  from freehold.users p
+    join freehold.units n on n.organization_id = p.organization_id
+  where p.id = subject and units_in_scope.scope = 'organization'
 $$;
 
 -- The effective scope of a permission now: the widest scope and, unless that is `all`, the owners and units in it. A
@@ -49,7 +54,7 @@ begin
   -- By itself: within the query it would be called once more, to estimate its rows.
   why := access.reasons(subject, permission, now());
   select max(r.scope), coalesce(array_agg(distinct r.holder), '{}') into scope, owners from unnest(why) r;
-  if exists (select from unnest(why) r where r.scope in ('team', 'department')) then
+  if exists (select from unnest(why) r where r.scope in ('team', 'department', 'organization')) then
     -- Once for each department, however many delegators are in it.
     units := array(
       select u.unit_id
@@ -64,7 +69,13 @@ begin
           join freehold.users u on u.id = r.holder
         where r.scope = 'department'
       ) d
-      where d.id is not null);
+      where d.id is not null
+      union
+      select n.id
+      from unnest(why) r
+        join freehold.users u on u.id = r.holder
+        join freehold.units n on n.organization_id = u.organization_id
+      where r.scope = 'organization');
   end if;
 end $$;
 

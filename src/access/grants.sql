@@ -39,21 +39,25 @@ $$;
 create function access.own_grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  with recursive held (role_id, parent_id, top) as (
-    select p.role_id, p.parent_id, p.role_id
+  with recursive held (role_id, parent_id, top, within) as (
+    select p.role_id, p.parent_id, p.role_id, ur.organization_id is not null
     from freehold.user_roles ur
       join freehold.role_periods p on p.role_id = ur.role_id
     where ur.user_id = subject
       and access.in_force(ur.starts_at, ur.ends_at, moment)
       and access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select p.role_id, p.parent_id, h.top
+    select p.role_id, p.parent_id, h.top, h.within
     from held h
       join freehold.role_periods p on p.role_id = h.parent_id
     where access.in_force(p.starts_at, p.ends_at, moment)
   ),
   carried (permission, scope, role_id, top) as (
-    select rp.permission, rp.scope::access.scope, h.role_id, h.top
+    select
+      rp.permission,
+      (case when h.within and rp.scope = 'all' then 'organization' else rp.scope end)::access.scope,
+      h.role_id,
+      h.top
     from held h
       cross join lateral (
         select x.permission, x.scope
@@ -62,7 +66,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         offset 0) rp
     where wanted is null or rp.permission in (select unnest(wanted))
     union all
-    select x.name, 'all', h.role_id, h.top
+    select x.name, case when h.within then 'organization' else 'all' end::access.scope, h.role_id, h.top
     from held h
       join freehold.roles r on r.id = h.role_id and r.is_admin
       cross join freehold.permissions x

@@ -56,7 +56,7 @@ begin
   end if;
   lacks := access.lacking(
     array(
-      select row(n.permission, n.scope, case when n.scope in ('team', 'department') then r.id end)::access.placed
+      select row(n.permission, n.scope, case when n.scope between 'team' and 'organization' then r.id end)::access.placed
       from unnest(permissions, scopes) as n (permission, scope)
         left join access.one_of_each_unit(receivers) r (id) on true),
     null);
@@ -79,8 +79,9 @@ begin
   perform access.require_key_permission(permissions), access.user_must_hold(permissions, scopes, receivers);
 end $$;
 
--- Refuses to hand out a role that carries more than the admitted user holds.
-create function access.must_hold_role(role uuid, receivers uuid[]) returns void
+-- Refuses to hand out a role that carries more than the admitted user holds; `within` the organization of the receivers,
+-- or everywhere.
+create function access.must_hold_role(role uuid, receivers uuid[], within boolean default false) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   needed record;
@@ -88,19 +89,22 @@ begin
   if access.principal() is null then
     return;
   end if;
-  select array_agg(g.permission) as permissions, array_agg(g.scope) as scopes into needed
+  select
+    array_agg(g.permission) as permissions,
+    array_agg(case when within then least(g.scope, 'organization') else g.scope end) as scopes
+  into needed
   from access.role_content(role) g;
   perform access.must_hold(needed.permissions, needed.scopes, receivers);
 end $$;
 
--- Whether a user holds a permission at scope `team` or `department`, so that moving them changes what they can
+-- Whether a user holds a permission at scope `team`, `department` or `organization`, so that moving them changes what they can
 -- access.
 create function access.depends_on_unit(subject uuid) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (
     select from access.own_grants(subject, now()) g
     group by g.permission
-    having max(g.scope) between 'team' and 'department')
+    having max(g.scope) between 'team' and 'organization')
 $$;
 
 -- The start of a new grant. It must not be in the past, because history must not change; up to a minute ago counts as

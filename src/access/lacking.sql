@@ -21,6 +21,7 @@ begin
         join freehold.roles r on r.id = ur.role_id and r.is_admin
         join freehold.role_periods p on p.role_id = r.id
       where ur.user_id = me
+        and ur.organization_id is null
         and access.in_force(ur.starts_at, ur.ends_at, before)
         and access.in_force(p.starts_at, p.ends_at, before))
     and not exists (select from freehold.overrides o where o.user_id = me)

@@ -27,13 +27,14 @@ language sql stable set plan_cache_mode = force_generic_plan set search_path = p
   ),
   -- Of the subjects one for each unit and role; the delegators each for themselves.
   held as materialized (
-    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder, null::uuid as delegator_id
+    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder, null::uuid as delegator_id,
+      ur.organization_id is not null as within
     from freehold.user_roles ur
       join freehold.users u on u.id = ur.user_id
     where ur.user_id = any (subjects) and (ur.ends_at is null or ur.ends_at > now())
-    group by ur.role_id, u.unit_id
+    group by ur.role_id, u.unit_id, ur.organization_id is not null
     union all
-    select ur.role_id, null, null, ur.user_id
+    select ur.role_id, null, null, ur.user_id, ur.organization_id is not null
     from freehold.user_roles ur
     where ur.user_id in (select d.delegator_id from delegated d) and (ur.ends_at is null or ur.ends_at > now())
   ),
@@ -55,7 +56,7 @@ language sql stable set plan_cache_mode = force_generic_plan set search_path = p
   of_delegator as materialized (
     select x.delegator_id, x.permission, max(x.scope) as scope
     from (
-      select h.delegator_id, c.permission, c.scope
+      select h.delegator_id, c.permission, case when h.within then least(c.scope, 'organization') else c.scope end as scope
       from held h
         join content c on c.role_id = h.role_id
       where h.delegator_id is not null
@@ -64,9 +65,10 @@ language sql stable set plan_cache_mode = force_generic_plan set search_path = p
     ) x
     group by x.delegator_id, x.permission
   )
-  select c.permission, c.scope, case when c.scope in ('team', 'department') and h.unit_id is not null then h.holder end
+  select c.permission, x.scope, case when x.scope between 'team' and 'organization' and h.unit_id is not null then h.holder end
   from held h
     join content c on c.role_id = h.role_id
+    cross join lateral (select case when h.within then least(c.scope, 'organization') else c.scope end as scope) x
   where h.delegator_id is null
   union
   select g.permission, g.scope, case when g.scope in ('team', 'department') and u.unit_id is not null then u.id end

@@ -4,7 +4,7 @@
 -- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without
 -- `owner`, `unit` and `member` its rows are reached at scope `all` alone.
 --   resource       of its permissions: `note` for note:create, note:read, note:update and note:delete
---   owner          the column with the user whom a row belongs to
+--   owner          the column with the user whom a row belongs to; whoever reaches an organization reaches what its users own
 --   unit           the column with the unit that a row is in
 --   member         the column with a user whose unit a row is in
 --   is_public      every admitted user reads every row
@@ -46,6 +46,9 @@ declare
   beside text := case
     when member is not null then
       format('exists (select from freehold.users u where u.id = %I and u.unit_id = any %s)', member, units)
+    when owner <> 'id' then
+      format('(select access.scope() = ''organization'')
+        and exists (select from freehold.users u where u.id = %I and u.unit_id = any %s)', owner, units)
   end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
   written text := case

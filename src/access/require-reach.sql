@@ -19,6 +19,24 @@ declare
 begin
   if me is null or access.scope() = 'all' then
     return;
+  elsif resource = 'organization' then
+    if access.scope() = 'organization'
+      and exists (
+        select from freehold.organizations o where o.id = thing and o.unit_id = any (access.scope_unit_ids()))
+    then
+      return;
+    end if;
+    far := access.effective_scope(me, 'organization:read');
+    if exists (
+      select
+      from freehold.organizations o
+      where o.id = thing
+        and o.state <> 'ended'
+        and (far.scope = 'all' or o.id = (select u.organization_id from freehold.users u where u.id = me)))
+    then
+      perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+    end if;
+    return;
   elsif is_common then
     if not exists (
       select from freehold.roles r where r.id = thing and r.deleted_at is null and resource = 'role'

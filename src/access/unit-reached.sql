@@ -35,5 +35,18 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     where u.id = holder
       and (
         (reaches_unit.scope in ('team', 'department') and u.unit_id = unit)
+        or (reaches_unit.scope = 'organization'
+          and exists (select from freehold.units n where n.id = unit and n.organization_id = u.organization_id))
         or (reaches_unit.scope = 'department' and access.department_over(u.unit_id) in (select access.units_over(unit)))))
+$$;
+
+-- Whether a scope around a user reaches what another user is the owner of: in the same organization.
+create function access.reaches_owner(holder uuid, scope access.scope, owner uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select reaches_owner.scope = 'organization'
+    and exists (
+      select
+      from freehold.users h
+        join freehold.users u on u.organization_id = h.organization_id
+      where h.id = holder and u.id = owner)
 $$;

@@ -183,6 +183,7 @@ export const BODIES: Record<string, unknown> = {
     token_permissions: 'list',
     token_permission_list: ['invoice:read'],
   },
+  createOrganization: { name: 'Norte', plan_group: 'plan_basic', user_limit: 50 },
   createUnit: { kind: 'department', name: 'Water' },
   getToken: { grant_type: 'refresh_token', refresh_token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', client_id: 'portal' },
   introspectToken: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', token_type_hint: 'refresh_token' },

@@ -14,6 +14,7 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
     'What was done, by whom, and proof that nothing was changed.',
   ],
   ['Users', /^\/api\/v1\/users/, 'The people of a tenant.'],
+  ['Organizations', /^\/api\/v1\/organizations/, 'Who belongs together within a tenant: people, units and roles.'],
   ['Units', /^\/api\/v1\/units/, 'Departments and teams, which scopes refer to.'],
   [
     'Settings',

@@ -50,7 +50,11 @@ export type Need = { permission: string | null; any_password: boolean; only_read
 export type StepUp = { fresh?: number | null; aal?: number | null }
 
 /** `session_id` is null for a caller with an API key. */
-export type Principal = { user_id: string; session_id: string | null; scope: 'all' | 'department' | 'team' | 'own' }
+export type Principal = {
+  user_id: string
+  session_id: string | null
+  scope: 'all' | 'organization' | 'department' | 'team' | 'own'
+}
 
 /** A request that creates something and may be repeated: its route, and the SHA-256 of its Idempotency-Key and of what it asks for. */
 export type Idempotency = {

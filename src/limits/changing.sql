@@ -22,7 +22,7 @@ begin
   -- Before any row is locked: whoever creates shares this lock, and then locks a row.
   if exists (
     select
-    from unnest('{users,api_keys,sessions}'::text[]) n (name)
+    from unnest('{users,organizations,api_keys,sessions}'::text[]) n (name)
       left join access.limits l on l.name = n.name
     where l.most is distinct from (wanted ->> ('max_' || n.name))::integer
       and (n.name = 'sessions' or l.most is null or wanted ->> ('max_' || n.name) is null))
@@ -57,6 +57,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select case counted
     -- The active users as all but the others, both of which an index counts.
     when 'users' then (select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active)
+    when 'organizations' then (select count(*) from freehold.organizations o where o.state <> 'ended')
     when 'api_keys' then (
       select count(*) from freehold.api_keys k where k.revoked_at is null and coalesce(k.expires_at > now(), true))
     else 0
@@ -69,7 +70,7 @@ create function access.used() returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'users', coalesce((select l.used from access.limits l where l.name = 'users'), access.counted_now('users')),
-    'organizations', 0,
+    'organizations', access.counted_now('organizations'),
     'documents', coalesce((select l.used from access.limits l where l.name = 'documents'), 0),
     'api_keys', access.counted_now('api_keys'),
     'sessions', (

@@ -32,6 +32,20 @@ begin
   end if;
   -- Locked, so that one transaction gets the last place, and no role is deleted while it is given.
   select * into r from freehold.roles x where x.id = new.role_id for no key update;
+  if tg_op = 'INSERT'
+    and new.organization_id is not null
+    and not exists (
+      select from freehold.users u where u.id = new.user_id and u.organization_id = new.organization_id)
+  then
+    perform access.refuse('invalid_request', 'is not the organization of this user', 'organization_id');
+  -- Whoever leaves an organization holds nothing within it any more (access.after_joining), whoever moves them.
+  elsif not gives
+    and old.organization_id is not null
+    and not exists (
+      select from freehold.users u where u.id = old.user_id and u.organization_id = old.organization_id)
+  then
+    return new;
+  end if;
   -- What it inherits stays the same meanwhile (before_role).
   perform pg_advisory_xact_lock_shared(hashtext('freehold.roles.parent_id'));
   if me is not null then
@@ -43,6 +57,9 @@ begin
     elsif far.scope is null
       or not exists (select from freehold.users u where u.id = new.user_id and u.unit_id = any (far.units)) then
       perform access.refuse('forbidden', 'Assigning and removing roles needs role:update.');
+    elsif far.scope = 'organization' and new.organization_id is null and not r.is_fallback then
+      perform access.refuse('forbidden',
+        'You assign and remove roles within your organization only: name it as organization_id.');
     elsif r.id is not null and not (r.is_manageable or r.is_fallback) then
       perform access.refuse('forbidden', format('The role %s cannot be managed within a team.', r.name));
     end if;
@@ -65,7 +82,7 @@ begin
     ) then
     perform access.refuse('already_exists', format('The user already has the role %s without an end.', r.name));
   end if;
-  perform access.must_hold_role(r.id, array[new.user_id]);
+  perform access.must_hold_role(r.id, array[new.user_id], new.organization_id is not null);
   if r.max_users is not null then
     select count(distinct ur.user_id)
     into holders
@@ -139,7 +156,7 @@ call access.audited('freehold.user_roles', 'user_role');
 call access.protect('freehold.user_roles', 'role',
   owner => 'user_id',
   member => 'user_id',
-  inserts => '{id,user_id,role_id,starts_at,ends_at}',
+  inserts => '{id,user_id,role_id,organization_id,starts_at,ends_at}',
   updates => '{ends_at}',
   deletes => false,
   inserted_with => '{update}',

@@ -11,13 +11,21 @@ import { requireReach } from '../users/reports.ts'
 import { current, mapConstraintErrors } from './wire.ts'
 
 export const NewAssignment = z
-  .object({ role_id: z.uuid(), starts_at: Moment.optional(), ends_at: Moment.nullable().optional() })
+  .object({
+    role_id: z.uuid(),
+    organization_id: z.uuid().nullable().optional().openapi({
+      description: 'Held within this organization only, the one of the user: there scope `all` reaches its users and units',
+    }),
+    starts_at: Moment.optional(),
+    ends_at: Moment.nullable().optional(),
+  })
   .openapi('NewAssignment')
 export const Assignment = z
   .object({
     id: z.uuid(),
     role_id: z.uuid(),
     role: z.string(),
+    organization_id: z.uuid().nullable().openapi({ description: 'Held within this organization only; null: everywhere' }),
     starts_at: z.iso.datetime(),
     ends_at: z.iso.datetime().nullable(),
   })
@@ -40,7 +48,8 @@ export const HolderList = pageOf(Holder).openapi('RoleHolderList')
 
 type Wire = z.infer<typeof Assignment>
 
-const columns = sql`ur.id, ur.role_id, r.name as role, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
+/** The organization by its name, because a database that is a version behind has no such column. */
+const columns = sql`ur.id, ur.role_id, r.name as role, (to_jsonb(ur) ->> 'organization_id')::uuid as organization_id, ${rfc3339('ur.starts_at')} as starts_at, ${rfc3339('ur.ends_at')} as ends_at`
 
 /** Locks the user before the triggers lock the role: the same order as where a user is changed or deactivated. */
 const lockUser = (user_id: string) => sql`select access.lock_user(${user_id}::uuid)`
@@ -52,13 +61,14 @@ const lockUser = (user_id: string) => sql`select access.lock_user(${user_id}::uu
  */
 export async function assignRole(ctx: Ctx, user_id: string, wanted: z.infer<typeof NewAssignment>): Promise<Wire> {
   const id = crypto.randomUUID()
+  const within = wanted.organization_id ?? null
   const [made] = await mapConstraintErrors(
     create<Wire>(ctx, {
       before: [
         requireReach(user_id),
         lockUser(user_id),
-        sql`insert into freehold.user_roles (id, user_id, role_id, starts_at, ends_at)
-        select ${id}, u.id, ${wanted.role_id}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
+        sql`insert into freehold.user_roles (id, user_id, role_id${within === null ? sql`` : sql`, organization_id`}, starts_at, ends_at)
+        select ${id}, u.id, ${wanted.role_id}${within === null ? sql`` : sql`, ${within}::uuid`}, coalesce(${wanted.starts_at ?? null}::timestamptz, now()), ${wanted.ends_at ?? null}::timestamptz
         from freehold.users u where u.id = ${user_id}`,
       ],
       made: sql`made as (select ${columns} from freehold.user_roles ur join freehold.roles r on r.id = ur.role_id where ur.id = ${id})`,

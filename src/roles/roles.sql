@@ -187,6 +187,7 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
           from freehold.user_roles ur
             join freehold.users u on u.id = ur.user_id
           where ur.role_id = r.id
+            and ur.organization_id is null
             and u.id is distinct from besides
             and u.is_active
             and u.terminated_at is null

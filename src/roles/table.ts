@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { type AnyPgColumn, boolean, check, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
+import { organizations } from '../organizations/table.ts'
 import { users } from '../users/table.ts'
 
 /** Permissions: `resource:action`. */
@@ -92,6 +93,8 @@ export const user_roles = freehold.table(
     role_id: uuid()
       .notNull()
       .references(() => roles.id),
+    /** Held within this organization only, the user's own: there scope `all` is `organization`. Null: everywhere. */
+    organization_id: uuid().references(() => organizations.id),
     starts_at: moment().notNull().defaultNow(),
     ends_at: moment(),
   },
@@ -99,6 +102,7 @@ export const user_roles = freehold.table(
     index('user_roles_user').on(t.user_id),
     index('user_roles_role').on(t.role_id),
     uniqueIndex('user_roles_open').on(t.user_id, t.role_id).where(sql`${t.ends_at} is null`),
+    index('user_roles_organization').on(t.organization_id).where(sql`${t.organization_id} is not null`),
     check('user_roles_order', sql`${t.ends_at} >= ${t.starts_at}`),
   ],
 )

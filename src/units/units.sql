@@ -16,8 +16,23 @@ declare
   is_turned boolean := tg_op = 'UPDATE' and new.kind <> old.kind;
 begin
   new.updated_at := now();
-  if tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
+  if tg_op = 'UPDATE'
+    and old.organization_id is not null
+    and old.parent_id is null
+    and access.permission() = 'unit:update'
+    and (new.kind, new.name, new.parent_id) is distinct from (old.kind, old.name, old.parent_id) then
+    perform access.refuse('illegal_state', 'This unit is an organization: change the organization instead.');
+  elsif tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
     return new;
+  end if;
+  -- All that is under an organization is the organization's.
+  if new.parent_id is not null then
+    new.organization_id := (select u.organization_id from freehold.units u where u.id = new.parent_id);
+  elsif tg_op = 'UPDATE' then
+    new.organization_id := null;
+  end if;
+  if is_limited and tg_op = 'UPDATE' and new.organization_id is distinct from old.organization_id then
+    perform access.refuse('forbidden', 'This needs access to all units.');
   end if;
   -- Nobody moves or turns a unit that holds their own, or moves another into their department, when a permission of
   -- theirs is measured from there.
@@ -65,12 +80,35 @@ begin
   return new;
 end $$;
 
--- What departments reach is measured once more when the unit is in its new place.
+-- What departments reach is measured once more when the unit is in its new place. One that is moved to another
+-- organization takes its users and units along.
 create function access.after_unit() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  moved uuid[];
 begin
   perform access.require_power_of(access.users_measured_anew(old, new), 'department');
+  if new.organization_id is distinct from old.organization_id then
+    moved := array(select access.units_under(new.id));
+    perform access.require_power_of(array(select u.id from freehold.users u where u.unit_id = any (moved) limit 1001));
+    if (select count(*) from (select from freehold.users u where u.unit_id = any (moved) limit 1001) x) > 1000 then
+      perform access.refuse('in_use', 'More than 1,000 users are in this unit: move them to the other organization first.');
+    end if;
+    update freehold.units u set organization_id = new.organization_id where u.id = any (moved) and u.id <> new.id;
+    update freehold.users u set organization_id = new.organization_id where u.unit_id = any (moved);
+    perform access.require_power_of(array(select u.id from freehold.users u where u.unit_id = any (moved)));
+  end if;
   return null;
+end $$;
+
+-- The unit that an organization is goes with the organization.
+create function access.before_unit_deleted() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if old.organization_id is not null and old.parent_id is null and access.permission() = 'unit:delete' then
+    perform access.refuse('in_use', 'This unit is an organization: delete the organization instead.');
+  end if;
+  return old;
 end $$;
 
 -- The users whose scope `department` reaches other units once a unit is moved, or its kind turned: those of the
@@ -123,6 +161,9 @@ create trigger before_unit before insert or update on freehold.units
 create trigger after_unit after update of kind, parent_id on freehold.units
   for each row when ((old.kind, old.parent_id) is distinct from (new.kind, new.parent_id))
   execute function access.after_unit();
+
+create trigger before_unit_deleted before delete on freehold.units
+  for each row execute function access.before_unit_deleted();
 
 call access.audited('freehold.units', 'unit');
 

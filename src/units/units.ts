@@ -20,6 +20,7 @@ export const Unit = z
     kind: z.enum(['department', 'team']),
     name: z.string(),
     parent_id: z.uuid().nullable(),
+    organization_id: z.uuid().nullable().openapi({ description: 'Whose unit it is; null: of no organization' }),
     created_at: z.iso.datetime(),
     updated_at: z.iso.datetime(),
   })
@@ -40,7 +41,8 @@ export const UnitQuery = Page.extend({
   search: Line(120).optional(),
 })
 
-const columns = sql`u.id, u.kind, u.name, u.parent_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+/** By its name, because a database that is a version behind has no such column. */
+const columns = sql`u.id, u.kind, u.name, u.parent_id, (to_jsonb(u) ->> 'organization_id')::uuid as organization_id, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 const one = (id: string) => sql`select ${columns} from freehold.units u where u.id = ${id}`
 /** Refuses a unit that the caller can only read. */
 const reach = (id: string) => sql`select access.require_reach('unit', ${id}::uuid)`

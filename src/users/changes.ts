@@ -46,6 +46,7 @@ export const NewUser = Optional.omit({ terminated_at: true })
     username: Username.optional(),
     role: Role.optional(),
     password: z.string().min(1).max(1024).optional(),
+    organization_id: z.uuid().nullable().optional(),
   })
   .openapi('NewUser')
 export const MadeUser = User.extend({ initial_password: z.string().optional() }).openapi('MadeUser')
@@ -71,6 +72,8 @@ function mapConstraintErrors(error: unknown): never {
   const broken = brokenConstraint(error)
   if (broken === 'users_email' || broken === 'users_username') throw taken(broken.slice('users_'.length))
   if (broken === 'users_unit_id_units_id_fk') throw invalid('unit_id', 'is not a unit that you can access')
+  if (broken === 'users_organization_id_organizations_id_fk')
+    throw invalid('organization_id', 'is not an organization that you can access')
   if (broken === 'users_manager_id_users_id_fk') throw invalid('manager_id', 'is not a user whom you can access')
   throw error
 }
@@ -86,7 +89,7 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const [known, asked] = await createdBefore<Made>(ctx, sql`select access.policy() as policy`)
   if (known) return known
   const [{ policy } = {} as never] = rowsOf<{ policy: Policy }>(asked)
-  const { email, role, username, ...optional } = wanted
+  const { email, role, username, organization_id = null, ...optional } = wanted
   const wished = usernameFrom(email)
   const { given_name = null, family_name = null } = optional
   const user = { email, username: username ?? wished, given_name, family_name }
@@ -96,8 +99,8 @@ export async function createUser(ctx: Ctx, wanted: z.infer<typeof NewUser>): Pro
   const id = crypto.randomUUID()
   const columns = Object.keys(Optional.omit({ terminated_at: true }).shape)
   const values = columns.map((column) => stored(column, fields[column as keyof typeof fields]))
-  const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))})
-    values (${id}, ${email}, ${username ?? sql`access.new_username(${wished}, ${email})`}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)})`
+  const insert = sql`insert into freehold.users (id, email, username, must_change_password, role, ${sql.raw(columns.join(', '))}${organization_id === null ? sql`` : sql`, organization_id`})
+    values (${id}, ${email}, ${username ?? sql`access.new_username(${wished}, ${email})`}, true, coalesce(${role ?? null}, (select r.name from freehold.roles r where r.is_fallback)), ${sql.join(values, sql`, `)}${organization_id === null ? sql`` : sql`, ${organization_id}`})`
   const first = sql`select access.first_password(${id}, ${await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)})`
   const [made] = await create<Made>(ctx, {
     before: [insert, first],

@@ -1,6 +1,7 @@
 /** The fields of a user. Threat: two values that look the same and that the database takes for different ones. */
 import { z } from '@hono/zod-openapi'
 import { written } from '../kernel/fields.ts'
+import { StoredDocument } from '../names/document.ts'
 import { unmixed, visible } from '../names/names.ts'
 
 const NOT_A_USERNAME = 'must begin with a letter or digit, and have letters, digits, ".", "_" and "-" only'
@@ -57,25 +58,5 @@ export const TimeZone = z
     'must be the name of a time zone (IANA)',
   )
 
-const MAX_DEPTH = 16
-
-/** True for a value that jsonb can hold and that is nested at most MAX_DEPTH deep. */
-function isStorable(value: unknown, depth = 0): boolean {
-  if (typeof value === 'string') return value.isWellFormed() && !value.includes('\0')
-  if (typeof value !== 'object' || value === null) return true
-  return depth < MAX_DEPTH && Object.entries(value).every(([key, inner]) => isStorable(key) && isStorable(inner, depth + 1))
-}
-
-const MAX_PATCH = 16_384
-
-/**
- * Settings that frontends keep for a user, or a change of them. The database limits what is stored to 8 KiB; a change that is larger
- * than all that it could add and take away does not reach it.
- */
-export const Preferences = z
-  .record(z.string(), z.unknown())
-  .refine((doc) => new TextEncoder().encode(JSON.stringify(doc)).length <= MAX_PATCH, {
-    error: 'must be at most 16 KiB',
-    abort: true,
-  })
-  .refine((doc) => isStorable(doc), `must be JSON nested at most ${MAX_DEPTH} deep, without NUL or lone surrogates`)
+/** Settings that frontends keep for a user, or a change of them. */
+export const Preferences = StoredDocument

@@ -7,7 +7,7 @@ import { createUser, MadeUser, NewUser, patchUser, replaceUser, setActive, UserP
 import { ImportQuery, ImportReport, importUsers } from './import.ts'
 import { ImportedUser } from './import-lines.ts'
 import { ReportList, ReportQuery, reports } from './reports.ts'
-import { getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts'
+import { CurrentUser, CurrentUserQuery, getMe, getUser, listUsers, User, UserList, UserQuery } from './users.ts'
 
 const Id = z.object({ id: z.uuid() })
 
@@ -49,12 +49,14 @@ userRoutes.openapi(
     operationId: 'getCurrentUser',
     method: 'get',
     path: '/me',
-    summary: 'Get the current user',
+    summary: 'Get the current user; `include` adds the organization and open invitations',
     permission: null,
     trips: 1,
-    returns: { 200: User },
+    query: CurrentUserQuery,
+    returns: { 200: CurrentUser },
+    problems: ['invalid_request'],
   }),
-  async (c) => answer(c, await getMe(c.var.ctx)),
+  async (c) => answer(c, await getMe(c.var.ctx, c.req.valid('query'))),
 )
 
 // `me` is not an id: the current user is read here, and changed under their id.

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { type AnyPgColumn, boolean, check, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
+import { organizations } from '../organizations/table.ts'
 import { units } from '../units/table.ts'
 
 /** The users of a realm. `id` is the `sub` of their tokens and never changes; e-mail and username are stored normalised. */
@@ -24,6 +25,8 @@ export const users = freehold.table(
     /** The name of the primary role; null when the user holds no role. user_roles has all that they hold. */
     role: text(),
     unit_id: uuid().references(() => units.id),
+    /** The organization that the user belongs to: whose unit they are in. */
+    organization_id: uuid().references(() => organizations.id),
     manager_id: uuid().references((): AnyPgColumn => users.id),
     designation: text(),
     description: text(),
@@ -57,6 +60,10 @@ export const users = freehold.table(
     index('users_inactive_username').on(sql`username collate "C"`, t.id).where(sql`not ${t.is_active}`),
     // Who leaves next: for the scheduled job.
     index('users_terminated').on(t.terminated_at).where(sql`${t.is_active} and ${t.terminated_at} is not null`),
+    // Members of an organization: one order, as under /organizations/{id}/members.
+    index('users_organization_username')
+      .on(t.organization_id, sql`username collate "C"`, t.id)
+      .where(sql`${t.organization_id} is not null`),
     check('users_username_form', sql`length(${t.username}) between 1 and 64 and strpos(${t.username}, '@') = 0`),
     check('users_email_form', sql`length(${t.email}) between 3 and 255 and strpos(${t.email}, '@') > 1`),
     check('users_names_form', sql`length(${t.given_name}) <= 255 and length(${t.family_name}) <= 255`),

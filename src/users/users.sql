@@ -108,7 +108,7 @@ begin
     perform access.refuse('forbidden', format('Another user must change %s here.', 'terminated_at'));
   end if;
   if was.id is not null
-    and changed && '{is_active,role,unit_id,manager_id,terminated_at,max_sessions}' then
+    and changed && '{is_active,role,unit_id,organization_id,manager_id,terminated_at,max_sessions}' then
     perform access.require_power_of(array[was.id]);
   end if;
   if was.id = access.principal()
@@ -117,6 +117,9 @@ begin
     perform access.refuse('forbidden', 'You cannot change your own unit: the scope of your permissions depends on it.');
   elsif access.scope() = 'all' then
     return;
+  -- Who manages one organization takes nobody in from another, and lets nobody go where they reach no one.
+  elsif was.id is not null and is_now.organization_id is distinct from was.organization_id then
+    perform access.refuse('forbidden', 'This needs access to all organizations.');
   -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
   -- them do not add up.
   elsif is_now.unit_id is distinct from was.unit_id
@@ -207,8 +210,8 @@ call access.protect('freehold.users', 'user',
   owner => 'id',
   unit => 'unit_id',
   inserts => '{}',
-  updates => '{username,email,given_name,family_name,phone,role,unit_id,manager_id,designation,description,locale,
-    timezone,preferences,joined_at,terminated_at,is_active,max_sessions}',
+  updates => '{username,email,given_name,family_name,phone,role,unit_id,organization_id,manager_id,designation,
+    description,locale,timezone,preferences,joined_at,terminated_at,is_active,max_sessions}',
   deletes => false,
   updated_with => '{update,delete}');
 
@@ -220,5 +223,6 @@ create policy make on freehold.users for insert
     and ((select access.scope()) = 'all' or unit_id = any ((select access.scope_unit_ids())::uuid[]))
   );
 
-grant insert (id, username, email, given_name, family_name, phone, role, unit_id, manager_id, designation, description,
-  locale, timezone, preferences, joined_at, must_change_password, max_sessions) on freehold.users to freehold_app;
+grant insert (id, username, email, given_name, family_name, phone, role, unit_id, organization_id, manager_id,
+  designation, description, locale, timezone, preferences, joined_at, must_change_password, max_sessions)
+  on freehold.users to freehold_app;

@@ -10,6 +10,7 @@ import { Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { withinScope } from '../lists/scope.ts'
+import { Organization, type OrganizationWire, organizationColumns } from '../organizations/organizations.ts'
 
 export const User = z
   .object({
@@ -24,6 +25,7 @@ export const User = z
     role: z.string().nullable(),
     roles: z.array(z.string()),
     unit_id: z.uuid().nullable(),
+    organization_id: z.uuid().nullable(),
     manager_id: z.uuid().nullable(),
     designation: z.string().nullable(),
     description: z.string().nullable(),
@@ -45,6 +47,26 @@ export const User = z
   .openapi('User')
 export type UserWire = z.infer<typeof User>
 
+/** What `include` adds to the current user. */
+export const CurrentUser = User.extend({
+  // Its fields, not the component itself, which would be nullable everywhere.
+  organization: z.object(Organization.shape).nullable().optional(),
+  invitations: z
+    .array(z.object({ id: z.uuid(), organization: z.string().nullable(), expires_at: z.iso.datetime() }))
+    .optional()
+    .openapi({ description: 'Open invitations to the address of the user, if it is verified' }),
+}).openapi('CurrentUser')
+export const CurrentUserQuery = z.object({
+  include: z
+    .string()
+    .regex(
+      /^(organization|invitations)(,(organization|invitations))*$/,
+      'must be organization, invitations, or both with a comma',
+    )
+    .optional()
+    .openapi({ example: 'organization,invitations' }),
+})
+
 export const UserList = pageOf(User).openapi('UserList')
 
 const SORTS = ['username', '-username', 'email', '-email', 'name', '-name', 'created_at', '-created_at'] as const
@@ -63,16 +85,16 @@ const ROLE = sql`(select r.name from freehold.user_roles ur join freehold.roles 
   where ur.user_id = u.id and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now())
   order by r.name = u.role desc nulls last, ur.starts_at, r.name limit 1)`
 
-/** By its name, because a database that is a version behind has no such column. */
-const FACTORS = sql`coalesce(to_jsonb(u) -> 'factors', '[]')
+const FACTORS = sql`to_jsonb(u.factors)
   || case when exists (select from freehold.passkeys k where k.user_id = u.id) then '["passkey"]' else '[]' end::jsonb`
 
-const ERASED_AT = rfc3339("(to_jsonb(u) ->> 'erased_at')::timestamptz")
+/** By its name, because a database that is a version behind has no such column. */
+const ORGANIZATION = sql`(to_jsonb(u) ->> 'organization_id')::uuid`
 
 /** The columns of `freehold.users u` that are returned, without `roles`. */
-export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, u.manager_id,
+export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, ${ORGANIZATION} as organization_id, u.manager_id,
   u.designation, u.description, u.is_active, u.must_change_password, (${FACTORS}) as factors, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
-  ${rfc3339('u.terminated_at')} as terminated_at, ${ERASED_AT} as erased_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
+  ${rfc3339('u.terminated_at')} as terminated_at, ${rfc3339('u.erased_at')} as erased_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
 /** The names of the active roles that are assigned to a user now. */
 export const rolesOf = (
@@ -95,9 +117,26 @@ export function firstOrNotFound(result: unknown): UserWire {
 export const getUser = async (ctx: Ctx, id: string): Promise<UserWire> =>
   firstOrNotFound((await ctx.run(ctx.db.execute(one(id))))[0])
 
-/** Gets the current user. One round trip; no permission. */
-export const getMe = async (ctx: Ctx): Promise<UserWire> =>
-  firstOrNotFound((await ctx.run(ctx.db.execute(one(sql`(select access.principal())`))))[0])
+/** Gets the current user, with what `include` names. One round trip; no permission. */
+export async function getMe(
+  ctx: Ctx,
+  { include = '' }: z.infer<typeof CurrentUserQuery> = {},
+): Promise<z.infer<typeof CurrentUser>> {
+  const me = ctx.db.execute(one(sql`(select access.principal())`))
+  if (!include) return firstOrNotFound((await ctx.run(me))[0])
+  const mine = sql`select ${organizationColumns} from freehold.organizations o
+    where o.id = (select u.organization_id from freehold.users u where u.id = (select access.principal()))`
+  const invited = sql`select access.own_invitations() as invitations`
+  const [user, found, open] = await ctx.run(me, ctx.db.execute(mine), ctx.db.execute(invited))
+  const wanted = include.split(',')
+  return {
+    ...firstOrNotFound(user),
+    ...(wanted.includes('organization') && { organization: rowsOf<OrganizationWire>(found)[0] ?? null }),
+    ...(wanted.includes('invitations') && {
+      invitations: rowsOf<Pick<z.infer<typeof CurrentUser>, 'invitations'>>(open)[0]?.invitations ?? [],
+    }),
+  }
+}
 
 /** With more holders than this, a role is looked for while the list is walked; with fewer, its holders are sorted. */
 const FEW_HOLDERS = 1_000

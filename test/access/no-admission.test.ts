@@ -36,6 +36,7 @@ const TABLES = [
   'delegations',
   'external_identities',
   'logo',
+  'organizations',
   'overrides',
   'passkeys',
   'permissions',

@@ -19,6 +19,7 @@ export const leaveRows = ({ asOwner }: Database) =>
     sql`insert into freehold.providers (id, name, type, issuer, client_id, label) values (gen_random_uuid(), 'left', 'oidc', 'https://left.test', 'left', 'left')`,
     sql`insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id)
         select gen_random_uuid(), u.id, p.id, 'left', 'left', 'left' from freehold.users u, freehold.providers p where u.username = 'left'`,
+    sql`insert into freehold.organizations (id, name) values (gen_random_uuid(), 'left')`,
     sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://left.test', 'left')`,
     sql`insert into freehold.logo (content_type, width, height, etag, content) values ('image/png', 1, 1, 'left', '\\x01')`,
     sql`insert into freehold.audit_checkpoints (no, entries, hash, oldest_xid, next_xid) values (1, 0, '\\x01', 1, 1)`,

@@ -78,6 +78,9 @@ async function cast(at: string, realm: Inside) {
   const [audience] = await realm.asOwner(
     sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://see.test', 'see') returning id`,
   )
+  const [organization] = await realm.asOwner(
+    sql`insert into freehold.organizations (id, name) values (gen_random_uuid(), 'see') returning id`,
+  )
   const [external] = await realm.asOwner(
     sql`insert into freehold.providers (id, name, type, issuer, client_id, label) values (gen_random_uuid(), 'see', 'oidc', 'https://see.test', 'see', 'see')`,
     sql`insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id)
@@ -85,6 +88,7 @@ async function cast(at: string, realm: Inside) {
   )
   const ids = (path: string): string[] => {
     if (path.includes('/identities/')) return [external?.id]
+    if (path.includes('{user_id}')) return [organization?.id, other.id]
     if (path.includes('{key_id}')) return [other.id, key]
     if (path.includes('{override_id}')) return [other.id, override]
     if (path.includes('{role_id}')) return [other.id, row?.role]
@@ -93,6 +97,7 @@ async function cast(at: string, realm: Inside) {
       users: other.id,
       operators: other.id,
       units: unit,
+      organizations: organization?.id,
       'api-keys': key,
       delegations: delegation,
       audiences: audience?.id,

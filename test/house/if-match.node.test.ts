@@ -54,6 +54,7 @@ beforeAll(async () => {
   paths['/platform/v1/tenants/{id}'] = `/platform/v1/tenants/${tenant.body.id}`
   paths['/api/v1/users/{id}'] = await made('/api/v1/users', { email: 'cy@acme.test' })
   paths['/api/v1/units/{id}'] = await made('/api/v1/units', { kind: 'department', name: 'Water' })
+  paths['/api/v1/organizations/{id}'] = await made('/api/v1/organizations', { name: 'Norte' })
   paths['/api/v1/roles/{id}'] = await made('/api/v1/roles', { name: 'analyst', permissions: [] })
   paths['/api/v1/audiences/{id}'] = await made('/api/v1/audiences', { identifier: 'urn:x:api', name: 'API' })
   const provider = { name: 'own', type: 'oidc', issuer: 'https://id.acme.example', client_id: 'client', label: 'Acme' }
@@ -96,6 +97,7 @@ const CHANGES: Record<string, object> = {
   '/platform/v1/plans/{key}': { name: 'Silver' },
   '/api/v1/users/{id}': { given_name: 'Cy' },
   '/api/v1/units/{id}': { name: 'Wastewater' },
+  '/api/v1/organizations/{id}': { name: 'Sur' },
   '/api/v1/roles/{id}': { description: 'Analyses' },
   '/api/v1/audiences/{id}': { name: 'Billing' },
   '/api/v1/settings': { max_sessions: 7 },

@@ -13,6 +13,7 @@ const FLOORS = [
   ['assets'],
   ['i18n', 'idempotency', 'lists', 'names', 'passwords'],
   ['http'],
+  ['organizations'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
   ['employees', 'mail', 'roles', 'sessions'],
@@ -154,10 +155,10 @@ describe('sizes', () => {
 
 describe('the master and Neon', () => {
   it.each(['MASTER_DATABASE_URL', 'MASTER_READER_URL', 'NEON_API_KEY', 'NEON_API_URL'])(
-    '%s is touched by tenants alone, beside the settings and /readyz',
+    '%s is touched by tenants alone, beside the settings',
     (setting) => {
       const users = files.filter((file) => read(file).includes(setting) && !/^src\/(tenants|i18n\/spanish)\//.test(file))
-      expect(users).toEqual(['src/app.ts', 'src/kernel/config.ts'].filter((file) => read(file).includes(setting)))
+      expect(users).toEqual(['src/kernel/config.ts'].filter((file) => read(file).includes(setting)))
     },
   )
 

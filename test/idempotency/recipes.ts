@@ -95,6 +95,12 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: provider(),
       bad: { ...provider(), issuer: 'http://id.once.example' },
     }),
+    '/api/v1/organizations': async () => ({
+      path: '/api/v1/organizations',
+      body: { name: newName() },
+      other: { name: newName() },
+      bad: { name: newName(), plan_group: 'nothing-known' },
+    }),
     '/api/v1/audiences': async () => ({
       path: '/api/v1/audiences',
       body: { name: 'x', identifier: `https://${newName()}.test` },

@@ -41,6 +41,7 @@ const NOBODYS = [
   'freehold.delegation_permissions',
   'freehold.logo',
   'freehold.migrations',
+  'freehold.organizations',
   'freehold.permissions',
   'freehold.providers',
   'freehold.role_periods',

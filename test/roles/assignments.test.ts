@@ -33,6 +33,7 @@ describe('a role', () => {
       id: expect.any(String),
       role_id: reader,
       role: 'reader',
+      organization_id: null,
       starts_at: expect.stringMatching(/Z$/),
       ends_at: null,
     })

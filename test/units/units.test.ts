@@ -48,6 +48,7 @@ describe('a unit', () => {
       kind: 'department',
       name: 'Archive',
       parent_id: null,
+      organization_id: null,
       created_at: expect.any(String),
       updated_at: made.body.created_at,
     })

@@ -4,6 +4,7 @@ import { emailLogin } from './email-login.ts'
 import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { operators } from './operators.ts'
+import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
 import { problems } from './problems.ts'
 import { worker } from './worker.ts'
@@ -12,5 +13,7 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, emailLogin, external, factors, personal].flatMap((table) => Object.entries(table)),
+  sentences: [worker, operators, database, emailLogin, external, factors, organizations, personal].flatMap((table) =>
+    Object.entries(table),
+  ),
 }

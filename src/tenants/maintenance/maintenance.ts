@@ -13,6 +13,7 @@ import { MailSender } from '../../mail/sender.ts'
 import { mustBeOpen } from '../fence/fence.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { eraseDue, erasuresOf } from './erasures.ts'
+import { isWipeDue, wipeOrganizations } from './organizations.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 import { type Day, daysOf, REPORTING, type Reporting, recordDays } from './report.ts'
 
@@ -51,7 +52,7 @@ export async function runMaintenance(config: Config, trace_id = newTraceId()): P
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
             else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, now() + interval '1 day') end as due_at,
-          ${erasuresOf(realm).is_due} as is_erasure_due,
+          ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
           ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
@@ -95,8 +96,10 @@ async function maintain({ config, trace_id, end, also }: Run, realm: Realm): Pro
     const url = await urlOf(config, realm)
     const { head, answer } = await checkpoint(realm, url, trace_id, also(realm))
     const is_purged = answer.is_purge_due !== true || (await purge(url, name, trace_id))
-    const is_erased = answer.is_erasure_due !== true || (await eraseDue(url, name, trace_id))
-    const due_at = answer.due_at && is_purged && is_erased ? String(answer.due_at) : null
+    // Before erasures, which it may ask for.
+    const is_wiped = answer.is_wipe_due !== true || (await wipeOrganizations(url, name, trace_id))
+    const is_erased = (answer.is_erasure_due !== true && answer.is_wipe_due !== true) || (await eraseDue(url, name, trace_id))
+    const due_at = answer.due_at && is_purged && is_wiped && is_erased ? String(answer.due_at) : null
     const users_counted = Number(answer.users_counted)
     const days = (answer.days ?? null) as Day[] | null
     return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted, days }

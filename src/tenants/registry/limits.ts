@@ -7,7 +7,7 @@ const most = (max: number, description: string, min = 0) => z.int().min(min).max
 export const LimitsPatch = z
   .strictObject({
     max_users: most(10_000_000, 'Active users; one at least, the first administrator', 1),
-    max_organizations: most(1_000_000, 'Organizations; nothing makes any yet'),
+    max_organizations: most(1_000_000, 'Organizations'),
     max_documents: most(2_147_483_647, 'All documents that are ever counted, where limit_documents is true'),
     limit_documents: z.boolean().nullish().openapi({ description: 'Refuse documents beyond max_documents' }),
     max_api_keys: most(1_000_000, 'API keys that work'),
