@@ -26,6 +26,7 @@ import { ready } from './http/ready.ts'
 import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { VERSION } from './http/version.ts'
+import { impersonationRoutes } from './impersonation/routes.ts'
 import { batch } from './kernel/db.ts'
 import { Problem } from './kernel/problem.ts'
 import { limitRoutes } from './limits/routes.ts'
@@ -107,7 +108,8 @@ for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, pers
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
-for (const routes of [userErasureRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes]) app.route('/api/v1/users', routes)
+for (const routes of [userErasureRoutes, impersonationRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
+  app.route('/api/v1/users', routes)
 app.route('/api/v1/units', unitRoutes)
 app.route('/api/v1/activities', activityRoutes)
 app.route('/api/v1/audit', checkpointRoutes)

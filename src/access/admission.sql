@@ -95,10 +95,11 @@ begin
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
   -- A service does not stop because its owner's password has expired.
-  elsif k.id is null and not any_password and access.must_change(u, t) then
+  elsif k.id is null and not any_password and s.impersonator_id is null and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   elsif s.aal < 2
     and not any_password
+    and s.impersonator_id is null
     and t.mfa_required_since is not null
     and access.factor_due_at(u, t) <= now()
   then
@@ -119,6 +120,9 @@ begin
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
+  if s.impersonator_id is not null then
+    perform access.check_impersonation(s, u, t, permission, r.scope, r.units, r.owners, coalesce(fresh, least_aal));
+  end if;
   if s.aal < abs(least_aal) and (least_aal > 0 or access.factor_methods(u) <> '[]') then
     raise exception using
       errcode = 'FH401',
@@ -135,6 +139,7 @@ begin
     'user_id', u.id,
     'user_name', u.username,
     'session_id', s.id,
+    'impersonator_id', s.impersonator_id,
     'scope', r.scope,
     'permission', permission,
     'units', r.units::text,

@@ -21,6 +21,7 @@ export const ACTIONS = ['create', 'read', 'update', 'delete', 'approve', 'review
 /** Freehold's own permissions, besides the seed's. */
 const OWN = [
   ...crud('unit', 'organization', 'invitation', 'audience'),
+  'user:impersonate',
   'setting:read',
   'setting:update',
   'activity:create',

@@ -14,6 +14,7 @@ export const LETTERS: Record<string, string> = {
   A: 'approve',
   V: 'review',
   X: 'export',
+  I: 'impersonate',
 }
 
 const WIDENING: Scope[] = ['own', 'team', 'department', 'all']

@@ -20,7 +20,7 @@ export const minimal: Preset = {
       grants: grants(
         ['all', 'CRUD', 'user', 'role', 'permission', 'api_key', 'delegation'],
         ['all', 'CRUD', 'unit', 'organization', 'invitation', 'audience'],
-        ['all', 'A', 'user'],
+        ['all', 'AI', 'user'],
         ['all', 'RD', 'session'],
         ['all', 'RU', 'setting'],
         ['all', 'CRX', 'activity'],

@@ -44,6 +44,8 @@ const APP_MAY_CALL = [
   'access.first_password(uuid,text)',
   'access.holders(text,timestamp with time zone,uuid,integer)',
   'access.idle_limit(freehold.tenant)',
+  'access.impersonate(uuid,text)',
+  'access.impersonator_of(uuid)',
   'access.import_batch(jsonb,integer,jsonb)',
   'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
   'access.introspect(uuid,text,text,text,uuid,text)',

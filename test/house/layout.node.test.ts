@@ -18,7 +18,7 @@ const FLOORS = [
   ['mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
-  ['external', 'oauth', 'passkeys', 'recovery'],
+  ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],
   ['email-login', 'factors', 'personal'],
   ['step-up'],
   ['pages'],

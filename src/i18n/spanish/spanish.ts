@@ -3,6 +3,7 @@ import { database } from './database.ts'
 import { emailLogin } from './email-login.ts'
 import { external } from './external.ts'
 import { factors } from './factors.ts'
+import { impersonation } from './impersonation.ts'
 import { operators } from './operators.ts'
 import { personal } from './personal.ts'
 import { problems } from './problems.ts'
@@ -12,5 +13,7 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, emailLogin, external, factors, personal].flatMap((table) => Object.entries(table)),
+  sentences: [worker, operators, database, emailLogin, external, factors, personal, impersonation].flatMap((table) =>
+    Object.entries(table),
+  ),
 }
