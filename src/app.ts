@@ -12,6 +12,7 @@ import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
+import { bearerElsewhere } from './external/bearer.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
@@ -70,7 +71,8 @@ app.use('*', requireHttps)
 app.use('*', requireOwnHost)
 app.use('*', redirectPages(movedFrom))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
-for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
+app.use('/api/v1/*', plane(tenantPlane, countUse, bearerElsewhere))
+for (const path of ['/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
 for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.use(path, refuseForeignPages)
 
 for (const base of ['/platform/v1/auth', '/api/v1/auth'])
@@ -78,10 +80,7 @@ for (const base of ['/platform/v1/auth', '/api/v1/auth'])
 for (const base of ['/platform/v1', '/api/v1'])
   app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
-app.route('/platform/v1/tenants', adoptionRoutes)
-app.route('/platform/v1/tenants', tenantRoutes)
-app.route('/platform/v1/tenants', provisioningRoutes)
-app.route('/platform/v1/tenants', licenseRoutes)
+for (const routes of [adoptionRoutes, tenantRoutes, provisioningRoutes, licenseRoutes]) app.route('/platform/v1/tenants', routes)
 app.route('/platform/v1/plans', planRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)

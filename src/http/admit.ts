@@ -80,7 +80,10 @@ export const requireCredential = (need: Need, by: 'session' | 'any-session' | un
     const caller =
       'key' in presented
         ? { bearer: null, key: await apiKey(presented.key) }
-        : { bearer: await authenticate(c, presented.token), key: null }
+        : {
+            bearer: (!held && (await c.get('bearerElsewhere')?.(presented.token))) || (await authenticate(c, presented.token)),
+            key: null,
+          }
     if (held && caller.bearer?.user_id !== held.account)
       throw new Problem('token_invalid', 'This cookie belongs to another account.')
     c.set('ctx', contextFor(c, need, caller))
@@ -89,6 +92,7 @@ export const requireCredential = (need: Need, by: 'session' | 'any-session' | un
     if (!admitted.has(name)) failures?.refuse()
     await limitPrincipal(c, caller)
     if (caller.key && by) throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
+    if (caller.bearer?.external && by) throw new Problem('forbidden', 'This cannot be done with a token of a provider: log in.')
     if ('token' in presented && by === 'session' && claimed(presented.token)?.act)
       throw new Problem('forbidden', 'This cannot be done while you impersonate somebody.')
     await next()

@@ -97,6 +97,7 @@ const APP_MAY_CALL = [
   'access.step_up_secret(uuid,text)',
   'access.substitute(uuid,text)',
   'access.take_dropped_mails(uuid,text,integer)',
+  'access.token_providers(uuid,text)',
   'access.touch()',
   'access.unlock(uuid)',
   'access.update_me(jsonb)',
