@@ -1,10 +1,11 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
 --   alters table freehold.audit_detail
+--   alters table freehold.providers
 --   alters table freehold.sessions
 -- Definitions:
---   creates 19 objects
---   replaces 18 objects
+--   creates 21 objects
+--   replaces 20 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
 --   drops and creates trigger after_session_end on freehold.sessions
@@ -22,6 +23,8 @@ drop function access.set_audit_actor(uuid,text,jsonb);
 --> statement-breakpoint
 ALTER TABLE "freehold"."audit_detail" ADD COLUMN "impersonator_id" uuid;
 --> statement-breakpoint
+ALTER TABLE "freehold"."providers" ADD COLUMN "accepts_tokens" boolean DEFAULT false NOT NULL;
+--> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_session_id" uuid;
@@ -36,7 +39,8 @@ CREATE INDEX "sessions_impersonator" ON "freehold"."sessions" USING btree ("impe
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonation" CHECK (num_nulls("freehold"."sessions"."impersonator_id", "freehold"."sessions"."impersonator_session_id", "freehold"."sessions"."impersonation_reason") in (0, 3));
 --> statement-breakpoint
--- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
+-- Admits a request: proves the credential, {session_id, user_id, proof}, {key}, or {provider, issuer, subject, system_key}
+-- of a token that the Worker verified (src/external), decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
 -- password_change_required | mfa_setup_required | forbidden, FH40L, FH503.
@@ -69,6 +73,8 @@ begin
   if credential ? 'key' then
     k := access.authenticate_key(credential ->> 'key', request);
     select * into u from freehold.users x where x.id = k.user_id;
+  elsif credential ? 'provider' then
+    u := access.authenticate_identity(tenant_id, credential, coalesce(fresh, least_aal));
   else
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
     if s.id is null
@@ -89,8 +95,8 @@ begin
     raise exception using errcode = 'FH401', message = 'session_ended';
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
-  -- A service does not stop because its owner's password has expired.
-  elsif k.id is null and not any_password and s.impersonator_id is null and access.must_change(u, t) then
+  -- A service does not stop because its owner's password has expired; nor is it asked of who logged in elsewhere.
+  elsif s.id is not null and not any_password and s.impersonator_id is null and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   elsif s.aal < 2
     and not any_password
@@ -660,6 +666,49 @@ begin
   return s;
 end $$;
 --> statement-breakpoint
+-- The providers whose access tokens are taken, as the Worker verifies them.
+create or replace function access.token_providers(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'id', p.id, 'name', p.name, 'type', p.type, 'issuer', p.issuer, 'client_id', p.client_id)), '[]')
+    from freehold.providers p
+    where p.is_enabled and p.accepts_tokens);
+end $$;
+--> statement-breakpoint
+-- The user of {provider, issuer, subject, system_key}. `proof`: what is asked takes a newer or stronger login. Raises FH401
+-- token_invalid, FH403 forbidden.
+create or replace function access.authenticate_identity(tenant_id uuid, credential jsonb, proof integer) returns freehold.users
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  perform access.check_system(tenant_id, credential ->> 'system_key');
+  select x.* into u
+  from freehold.external_identities e
+    join freehold.providers p on p.id = e.provider_id
+    join freehold.users x on x.id = e.user_id
+  where e.provider_id = (credential ->> 'provider')::uuid
+    and e.issuer = credential ->> 'issuer'
+    and e.external_id = credential ->> 'subject'
+    and p.is_enabled
+    and p.accepts_tokens;
+  if u.id is null then
+    raise exception using
+      errcode = 'FH401',
+      message = 'token_invalid',
+      detail = 'Tokens of this provider are not taken, or nobody here has this identity.';
+  elsif proof is not null then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = 'This cannot be done with a token of a provider: log in.';
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
 -- Opens a session of a user for the admitted one, which ends within 30 minutes and has no refresh token, and returns
 -- what its access token says. It is one for each impersonator and user: a former one ends. Raises FH404; FH403 (they
 -- hold more, or this session is one of an API key or itself an impersonation); FH409 illegal_state (oneself, or somebody
@@ -1083,6 +1132,61 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
 $$;
 --> statement-breakpoint
+-- Refuses to be believed by those who could become somebody by it. To disable a provider, or to believe it less, anybody
+-- may who may change settings.
+create or replace function access.check_provider_power(was freehold.providers, is_now freehold.providers) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  -- What is generated has no value before the row is written.
+  passed_over text[] := '{is_enabled,label,updated_at,is_confidential}';
+begin
+  if not is_now.links_by_email and not is_now.trusts_emails and not is_now.accepts_tokens and is_now.mfa_values = '{}' then
+    return;
+  elsif was.id is not null
+    and (to_jsonb(is_now) - passed_over) = (to_jsonb(was) - passed_over)
+    and (was.is_enabled or not is_now.is_enabled)
+  then
+    return;
+  elsif exists (
+    select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
+  then
+    perform access.refuse('forbidden',
+      'A provider that links by e-mail, or is trusted, needs every permission at scope all: it decides who somebody is.');
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.before_provider() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  was freehold.providers;
+begin
+  if tg_op = 'UPDATE' then
+    was := old;
+  else
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.providers'));
+    if (select count(*) from freehold.providers) >= 20 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 20 providers: remove one first.');
+    end if;
+  end if;
+  new.updated_at := greatest(now(), was.updated_at + interval '1 microsecond');
+  if new.accepts_tokens and new.type = 'google' then
+    perform access.refuse(
+      'invalid_request', 'cannot be set for Google, whose access tokens cannot be verified', 'accepts_tokens');
+  end if;
+  -- Anybody has a directory of their own at such an issuer, and writes into its addresses what they like.
+  if new.trusts_emails and new.type = 'entra' and new.issuer ~ '/(common|organizations|consumers)/' then
+    perform access.refuse('invalid_request', 'cannot be set for an issuer of many organizations', 'trusts_emails');
+  end if;
+  if access.principal() is not null then
+    perform access.check_provider_power(was, new);
+    if new.creates_users then
+      perform access.check_provider_roles(new);
+    end if;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
 -- Who ends sessions of somebody else needs that user's power over others. That is asked for the first of a user's
 -- sessions that this transaction ends; not of one in which somebody else acts as them, which takes nothing from them.
 create or replace function access.before_session_end() returns trigger
@@ -1205,17 +1309,24 @@ create trigger after_session_end after update of ended_at on freehold.sessions
   execute function access.after_session_end();
 --> statement-breakpoint
 revoke execute
-  on function access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
+  on function access.authenticate_identity(uuid,jsonb,integer),
+    access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
     access.end_impersonations(),
     access.impersonate(uuid,text),
     access.impersonator(),
     access.impersonator_in(jsonb),
     access.impersonator_of(uuid),
     access.refuse_impersonated(),
-    access.set_audit_actor(uuid,text,jsonb,uuid)
+    access.set_audit_actor(uuid,text,jsonb,uuid),
+    access.token_providers(uuid,text)
   from public;
+--> statement-breakpoint
+grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
+  on freehold.providers
+  to freehold_app;
 --> statement-breakpoint
 grant execute
   on function access.impersonate(uuid,text),
-    access.impersonator_of(uuid)
+    access.impersonator_of(uuid),
+    access.token_providers(uuid,text)
   to freehold_app;

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'e415f2962fe25720cdc18d606cd09aa155ed3a6a567bda689c9c8b59a76d67c8')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'f27d4a58b080715f71fcbf12dd80a558decc177a33d946d7de7b676d4dfab5ac')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', '6097ece6e1f3c02073d5e0f8e03c4be90633d2b8f27414954b5540325ac4d32f'),
+  listed('tenant/0007_members', '93355e1e873d6cb64d8eb671349c3bac291f3ed21239d5d08fe318923934a0e2'),
 ]
