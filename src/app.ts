@@ -12,6 +12,7 @@ import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
 import { employeeRoutes } from './employees/routes.ts'
+import { bearerElsewhere } from './external/bearer.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
@@ -26,6 +27,7 @@ import { ready } from './http/ready.ts'
 import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { VERSION } from './http/version.ts'
+import { impersonationRoutes } from './impersonation/routes.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
@@ -67,7 +69,8 @@ app.use('*', requireHttps)
 app.use('*', requireOwnHost)
 app.use('*', redirectPages(movedFrom))
 app.use('/platform/v1/*', plane(platformPlane, countUse))
-for (const path of ['/api/v1/*', '/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
+app.use('/api/v1/*', plane(tenantPlane, countUse, bearerElsewhere))
+for (const path of ['/.well-known/*', '/oauth/*', '/logo']) app.use(path, plane(tenantPlane, countUse))
 for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.use(path, refuseForeignPages)
 
 for (const base of ['/platform/v1/auth', '/api/v1/auth'])
@@ -75,10 +78,7 @@ for (const base of ['/platform/v1/auth', '/api/v1/auth'])
 for (const base of ['/platform/v1', '/api/v1'])
   app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
-app.route('/platform/v1/tenants', adoptionRoutes)
-app.route('/platform/v1/tenants', tenantRoutes)
-app.route('/platform/v1/tenants', provisioningRoutes)
-app.route('/platform/v1/tenants', licenseRoutes)
+for (const routes of [adoptionRoutes, tenantRoutes, provisioningRoutes, licenseRoutes]) app.route('/platform/v1/tenants', routes)
 app.route('/platform/v1/plans', planRoutes)
 app.route('/platform/v1/migrations', migrationRoutes)
 app.route('/platform/v1/tenants', undoRoutes)
@@ -105,10 +105,11 @@ for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, pers
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
-for (const routes of [userErasureRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes]) app.route('/api/v1/users', routes)
 app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
 app.route('/api/v1/employees', employeeRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
+for (const routes of [userErasureRoutes, impersonationRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
+  app.route('/api/v1/users', routes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
 app.route('/api/v1/usage', limitRoutes)

@@ -33,6 +33,7 @@ const Row = z.object({
   before: state,
   after: state,
   api_key_id: text,
+  impersonator_id: text,
   xid: whole,
   checkpoint: whole.nullable(),
   detail_hash: z.string(),
@@ -217,11 +218,12 @@ const entryForm = (row: Row): string => {
   return `[${[xid, ...text, risk_score, jsonbText(trace_id), micros(at), jsonbText(detail_hash)].join(', ')}]`
 }
 
-const hasDetail = ({ user_name, address, agent, method, path, before, after, api_key_id }: Row) =>
-  [user_name, address, agent, method, path, before, after, api_key_id].some((value) => value !== null)
+const hasDetail = ({ user_name, address, agent, method, path, before, after, api_key_id, impersonator_id }: Row) =>
+  [user_name, address, agent, method, path, before, after, api_key_id, impersonator_id].some((value) => value !== null)
 
-function detailHash({ user_name, address, agent, method, path, before, after, api_key_id, salt }: Row): string {
-  const detail = { user_name, address, agent, method, path, before, after, ...(api_key_id && { api_key_id }) }
+function detailHash({ user_name, address, agent, method, path, before, after, api_key_id, impersonator_id, salt }: Row): string {
+  const named = { ...(api_key_id && { api_key_id }), ...(impersonator_id && { impersonator_id }) }
+  const detail = { user_name, address, agent, method, path, before, after, ...named }
   return createHash('sha256')
     .update(Buffer.from(salt ?? '', 'hex'))
     .update(jsonbText(detail))

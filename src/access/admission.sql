@@ -41,7 +41,8 @@ begin
   return t;
 end $$;
 
--- Admits a request: proves the credential, {session_id, user_id, proof} or {key}, decides the permission (null: any
+-- Admits a request: proves the credential, {session_id, user_id, proof}, {key}, or {provider, issuer, subject, system_key}
+-- of a token that the Worker verified (src/external), decides the permission (null: any
 -- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
 -- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
 -- password_change_required | mfa_setup_required | forbidden, FH40L, FH503.
@@ -74,6 +75,8 @@ begin
   if credential ? 'key' then
     k := access.authenticate_key(credential ->> 'key', request);
     select * into u from freehold.users x where x.id = k.user_id;
+  elsif credential ? 'provider' then
+    u := access.authenticate_identity(tenant_id, credential, coalesce(fresh, least_aal));
   else
     select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
     if s.id is null
@@ -94,11 +97,12 @@ begin
     raise exception using errcode = 'FH401', message = 'session_ended';
   elsif not access.has_role(u.id) then
     raise exception using errcode = 'FH403', message = 'user_inactive';
-  -- A service does not stop because its owner's password has expired.
-  elsif k.id is null and not any_password and access.must_change(u, t) then
+  -- A service does not stop because its owner's password has expired; nor is it asked of who logged in elsewhere.
+  elsif s.id is not null and not any_password and s.impersonator_id is null and access.must_change(u, t) then
     raise exception using errcode = 'FH403', message = 'password_change_required';
   elsif s.aal < 2
     and not any_password
+    and s.impersonator_id is null
     and t.mfa_required_since is not null
     and access.factor_due_at(u, t) <= now()
   then
@@ -119,6 +123,9 @@ begin
       raise exception using errcode = 'FH403', message = 'forbidden';
     end if;
   end if;
+  if s.impersonator_id is not null then
+    perform access.check_impersonation(s, u, t, permission, r.scope, r.units, r.owners, coalesce(fresh, least_aal));
+  end if;
   if s.aal < abs(least_aal) and (least_aal > 0 or access.factor_methods(u) <> '[]') then
     raise exception using
       errcode = 'FH401',
@@ -135,6 +142,7 @@ begin
     'user_id', u.id,
     'user_name', u.username,
     'session_id', s.id,
+    'impersonator_id', s.impersonator_id,
     'scope', r.scope,
     'permission', permission,
     'units', r.units::text,

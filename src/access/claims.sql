@@ -121,6 +121,11 @@ create function access.key() returns uuid
 language sql stable
 return (access.claims() ->> 'key_id')::uuid;
 
+-- Who acts as the admitted user (src/impersonation); null: the user does.
+create function access.impersonator() returns uuid
+language sql stable
+return (access.claims() ->> 'impersonator_id')::uuid;
+
 -- The permission that this transaction was admitted with. Policies that let something be written compare it.
 create function access.permission() returns text
 language sql stable
@@ -173,10 +178,16 @@ return jsonb_build_object(
 );
 
 -- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
-create function access.set_audit_actor(subject uuid, user_name text, request jsonb) returns void
+create function access.set_audit_actor(
+  subject uuid,
+  user_name text,
+  request jsonb,
+  impersonator uuid default null
+) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
-  said text := jsonb_build_object('user_id', subject, 'user_name', left(user_name, 255), 'request', request)::text;
+  said text := jsonb_build_object(
+    'user_id', subject, 'user_name', left(user_name, 255), 'impersonator_id', impersonator, 'request', request)::text;
   k access.secrets;
 begin
   select * into k from access.secrets;

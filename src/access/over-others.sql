@@ -103,7 +103,7 @@ begin
     null);
   if lacks.permission is not null then
     perform access.refuse('forbidden',
-      'This user holds more permissions than you: you cannot change how they log in.');
+      'This user holds more permissions than you: you cannot log in as them, or change how they do.');
   end if;
 end $$;
 

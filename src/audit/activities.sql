@@ -68,7 +68,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
       'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
       'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED', 'EMAIL_LOGIN_REQUESTED',
-      'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED'
+      'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
+      'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED'
     )
     or exists (
       select
@@ -99,7 +100,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     'path', d.path,
     'before', d.before,
     'after', d.after,
-    'api_key_id', d.api_key_id
+    'api_key_id', d.api_key_id,
+    'impersonator_id', d.impersonator_id
   )
   from freehold.audit_log l
   left join freehold.audit_detail d on d.log_id = l.id

@@ -13,6 +13,14 @@ create function access.kept_state(state jsonb) returns jsonb
 language sql stable
 return case when pg_column_size(state) > 131072 then jsonb_build_object('too_large', true) else state end;
 
+-- A row with `***` in place of the values of secret columns.
+create function access.masked(doc jsonb, secret text[]) returns jsonb
+language sql immutable
+return (
+  select jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end)
+  from jsonb_each(doc) e
+);
+
 -- Erases details for good, and returns how many. That somebody acted stays, and an entry says which details were erased
 -- and by whom: for each 1,000 one, whose own detail names them in `ids` and whose resource_id says between which moments
 -- they were written, so that src/audit/verify.ts finds it. Ids without a detail are passed over, and entries that say

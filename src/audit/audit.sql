@@ -72,7 +72,9 @@ begin
       array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
       null::jsonb[] as befores,
       array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
-      null::text[] as activities
+      array_agg(case
+        when resource = 'session' and r.doc ->> 'impersonator_id' is not null then 'IMPERSONATION_STARTED'
+      end) as activities
     into e
     from (select to_jsonb(n) as doc from after_rows n) r;
   elsif tg_op = 'DELETE' then
@@ -90,6 +92,7 @@ begin
       array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
       array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
       array_agg(case
+        when resource = 'session' and c.is_impersonated and c.is_now ? 'ended_at' then 'IMPERSONATION_ENDED'
         when resource = 'session' and c.is_now ->> 'ended_because' in ('logout', 'replaced') then 'LOGOUT'
         when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
@@ -99,6 +102,7 @@ begin
     from (
       select
         coalesce(n.id, o.id) as id,
+        n.doc ->> 'impersonator_id' is not null as is_impersonated,
         case when o.id is null or n.id is null then o.doc else d.was end as was,
         case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
       from (
@@ -146,8 +150,8 @@ end $$;
 -- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
 -- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
 --
--- A detail names the API key that was used, so that its owner can ask what a stolen one did. Without a key it hashes
--- to what it did before details had one.
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did, and who acted as the user.
+-- Without either it hashes to what it did before details had them.
 create function access.write_audit(
   f jsonb,
   activity text,
@@ -198,11 +202,15 @@ begin
           'after', e.is_now
         )
         || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end
+        || case
+          when f ->> 'impersonator_id' is null then '{}'
+          else jsonb_build_object('impersonator_id', f -> 'impersonator_id')
+        end
       )::text, 'UTF8'))
     from entry e
   ), detailed as (
     insert into freehold.audit_detail (
-      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id
+      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id, impersonator_id
     )
     select
       e.log_id,
@@ -214,7 +222,8 @@ begin
       f ->> 'path',
       e.was,
       e.is_now,
-      (f ->> 'key_id')::uuid
+      (f ->> 'key_id')::uuid,
+      (f ->> 'impersonator_id')::uuid
     from entry e
   )
   select array_agg(e.log_id) into written from entry e;
@@ -238,12 +247,4 @@ language sql immutable
 return (
   select string_agg(doc ->> k.name, '/' order by k.place)
   from unnest(keys) with ordinality as k (name, place)
-);
-
--- A row with `***` in place of the values of secret columns.
-create function access.masked(doc jsonb, secret text[]) returns jsonb
-language sql immutable
-return (
-  select jsonb_object_agg(e.key, case when e.key = any (secret) and e.value <> 'null' then '"***"' else e.value end)
-  from jsonb_each(doc) e
 );

@@ -18,6 +18,7 @@ const filters = {
   to: Moment.optional(),
   address: Line(64).optional(),
   api_key_id: z.uuid().optional(),
+  impersonator_id: z.uuid().optional(),
   trace_id: Line(64).optional(),
   min_risk: Whole(0, 100).optional(),
 }
@@ -49,6 +50,7 @@ export const Activity = z
     before: z.record(z.string(), z.unknown()).nullable(),
     after: z.record(z.string(), z.unknown()).nullable(),
     api_key_id: z.uuid().nullable().openapi({ description: 'The API key that was used' }),
+    impersonator_id: z.uuid().nullable().openapi({ description: 'Who acted as the user' }),
   })
   .openapi('Activity')
 export type ActivityWire = z.infer<typeof Activity>
@@ -57,7 +59,7 @@ export const ActivityList = pageOf(Activity).openapi('ActivityList')
 
 const shown =
   sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
-  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after, d.api_key_id`)
+  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before, d.after, d.api_key_id, d.impersonator_id`)
 const tables = sql.raw(
   'freehold.audit_log l left join freehold.users u on u.id = l.user_id left join freehold.audit_detail d on d.log_id = l.id',
 )
@@ -67,7 +69,20 @@ const tables = sql.raw(
  * an index for each filter; those of about the last minute, which have no checkpoint yet, are few.
  */
 export function selectActivities(search: Search, after: string[] | null, limit: number, columns = shown): SQL {
-  const { user_id, activity_type, action, resource_type, resource_id, from, to, address, api_key_id, trace_id, min_risk } = search
+  const {
+    user_id,
+    activity_type,
+    action,
+    resource_type,
+    resource_id,
+    from,
+    to,
+    address,
+    api_key_id,
+    impersonator_id,
+    trace_id,
+    min_risk,
+  } = search
   const conditions = [
     user_id && sql`l.user_id = ${user_id}::uuid`,
     activity_type && sql`l.activity_type = ${activity_type}`,
@@ -78,6 +93,7 @@ export function selectActivities(search: Search, after: string[] | null, limit: 
     to && sql`l.at < ${to}::timestamptz`,
     address && sql`d.address = ${address}`,
     api_key_id && sql`d.api_key_id = ${api_key_id}::uuid`,
+    impersonator_id && sql`d.impersonator_id = ${impersonator_id}::uuid`,
     trace_id && sql`l.trace_id = ${trace_id}`,
     min_risk !== undefined && sql`l.risk_score >= ${min_risk}`,
     after && sql`(l.at, l.id) < (${after[0]}::timestamptz, ${after[1]}::uuid)`,

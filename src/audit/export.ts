@@ -23,7 +23,7 @@ const PROOF = ['xid', 'checkpoint', 'detail_hash', 'salt'] satisfies (keyof Proo
 const COLUMNS = [...(Object.keys(Activity.shape) as (keyof Exported)[]), ...PROOF]
 const columns =
   sql.raw(`l.id, to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, l.user_id, d.user_name, l.activity_type, l.action, l.resource_type,
-  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before::text as before, d.after::text as after, d.api_key_id,
+  l.resource_id, l.risk_score, l.trace_id, d.address, d.agent, d.method, d.path, d.before::text as before, d.after::text as after, d.api_key_id, d.impersonator_id,
   l.xid, l.checkpoint, encode(l.detail_hash, 'hex') as detail_hash, encode(d.salt, 'hex') as salt`)
 
 type Format = { type: string; head: string; row: (activity: Exported) => string }

@@ -89,6 +89,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   subject freehold.users;
   k freehold.api_keys;
+  impersonator uuid;
   is_stranger boolean;
 begin
   perform access.check_system(tenant_id, system_key);
@@ -105,8 +106,11 @@ begin
       and s.ended_at is null
       and credential ->> 'proof' = access.session_proof(s.id);
     is_stranger := subject.id is null;
+    select s.impersonator_id into impersonator
+    from freehold.sessions s
+    where s.id = (credential ->> 'session_id')::uuid and s.user_id = subject.id;
   end if;
-  perform access.set_audit_actor(subject.id, subject.username, request);
+  perform access.set_audit_actor(subject.id, subject.username, request, impersonator);
   perform access.record_failure(
     case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
     'refuse',

@@ -52,12 +52,14 @@ export const audit_detail = freehold.table(
     path: text(),
     before: jsonb(),
     after: jsonb(),
-    /** The API key of the request. No foreign key, as above. */
+    /** The API key of the request, and who acted as the user. No foreign keys, as above. */
     api_key_id: uuid(),
+    impersonator_id: uuid(),
   },
   (t) => [
     index('audit_detail_address').on(t.address),
     index('audit_detail_api_key').on(t.api_key_id).where(sql`${t.api_key_id} is not null`),
+    index('audit_detail_impersonator').on(t.impersonator_id).where(sql`${t.impersonator_id} is not null`),
   ],
 )
 

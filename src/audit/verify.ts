@@ -58,10 +58,12 @@ const FORM =
 const CHECKPOINT_FORM =
   sql.raw(`case when s.next_xid is null then '' else pg_catalog.convert_to(pg_catalog.jsonb_build_array(s.no, s.entries, s.oldest_xid, s.next_xid,
   (extract(epoch from s.created_at) * 1000000)::bigint)::text, 'UTF8') end`)
+/** Of a database that is a version behind no detail names an impersonator. */
 const DETAIL_HASH =
   sql.raw(`pg_catalog.sha256(d.salt || pg_catalog.convert_to((pg_catalog.jsonb_build_object('user_name', d.user_name, 'address', d.address, 'agent', d.agent,
   'method', d.method, 'path', d.path, 'before', d.before, 'after', d.after)
-  || case when d.api_key_id is null then '{}' else pg_catalog.jsonb_build_object('api_key_id', d.api_key_id) end)::text, 'UTF8'))`)
+  || case when d.api_key_id is null then '{}' else pg_catalog.jsonb_build_object('api_key_id', d.api_key_id) end
+  || pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('impersonator_id', pg_catalog.to_jsonb(d) -> 'impersonator_id')))::text, 'UTF8'))`)
 const MICROS = `'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'`
 /** Each used twice, because entries with and without a checkpoint are found by different indexes. */
 const erasedBy = (checkpoint: string) =>

@@ -72,6 +72,8 @@ export type Claims = {
   audience?: string | null
   /** When the session and its refresh token expire. */
   session_expires_at?: string
+  /** Who acts as the user (RFC 8693); missing: the user does. */
+  act?: { sub: string }
 }
 /**
  * A successful login: its claims and the refresh token of its session; the access token is made in the format that is asked for.
@@ -153,6 +155,7 @@ export async function accessTokenOf(ctx: Ctx, claims: Claims): Promise<{ access_
     ...(scope && { scope }),
     tenant: ctx.realm.subdomain,
     trace: ctx.request.trace_id,
+    ...(claims.act && { act: claims.act }),
     ...authenticationOf(claims),
   }
   return { access_token: await sign(ctx.realm, payload), expires_in: exp - iat }

@@ -37,5 +37,9 @@ begin
     'mfa_due_at', access.factor_due_at(u, t),
     'must_change_password', access.must_change(u, t),
     'password_expires_at', expiry,
-    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false));
+    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false))
+    || case
+      when s.impersonator_id is null then '{}'
+      else jsonb_build_object('act', jsonb_build_object('sub', s.impersonator_id))
+    end;
 end $$;

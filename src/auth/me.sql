@@ -35,12 +35,29 @@ end $$;
 -- The profile of the admitted user; null: nobody was admitted.
 create function access.me() returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb;
 begin
-  return access.profile((access.claims() ->> 'user_id')::uuid);
+  f := access.claims();
+  return access.profile((f ->> 'user_id')::uuid)
+    || jsonb_build_object('impersonated_by', access.impersonator_in(f));
 end $$;
 
--- The caller as decisions see them: {sub, username, roles, permissions, mfa, session, api_key, key_expires_at}. One of
--- session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
+-- Who acts as the user of these claims, as {sub, username}; null: the user does.
+create function access.impersonator_in(claims jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if claims ->> 'impersonator_id' is null then
+    return null;
+  end if;
+  return (
+    select jsonb_build_object('sub', u.id, 'username', u.username)
+    from freehold.users u
+    where u.id = (claims ->> 'impersonator_id')::uuid);
+end $$;
+
+-- The caller as decisions see them: {sub, username, roles, permissions, impersonated_by, mfa, session, api_key,
+-- key_expires_at}. One of session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
 create function access.who_am_i() returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -49,6 +66,7 @@ declare
   s freehold.sessions;
   k freehold.api_keys;
   who freehold.users;
+  u_by jsonb := access.impersonator_in(f);
 begin
   select * into who from freehold.users y where y.id = (f ->> 'user_id')::uuid;
   select * into s from freehold.sessions x where x.id = (f ->> 'session_id')::uuid;
@@ -58,6 +76,7 @@ begin
     'username', u -> 'username',
     'roles', u -> 'roles',
     'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
+    'impersonated_by', u_by,
     'mfa', jsonb_build_object(
       'methods', access.factor_methods(who),
       'backup_codes_left', (

@@ -3,6 +3,9 @@ import { sql } from 'drizzle-orm'
 import { type Ctx, question } from '../kernel/context.ts'
 import { Method } from './challenge.ts'
 
+/** Of a session in which somebody else acts as the user (src/impersonation): who. */
+const Impersonator = z.object({ sub: z.uuid(), username: z.string() }).nullable()
+
 export const Me = z
   .object({
     sub: z.uuid(),
@@ -15,6 +18,7 @@ export const Me = z
     roles: z.array(z.string()),
     is_active: z.boolean(),
     tenant: z.string().nullable(),
+    impersonated_by: Impersonator,
   })
   .openapi('Me')
 
@@ -25,6 +29,7 @@ export const WhoAmI = z
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
+    impersonated_by: Impersonator,
     /** The second factors that the user can use, how many backup codes are left, and from when on they must have one; null: they have one, or need none. */
     mfa: z.object({ methods: z.array(Method), backup_codes_left: z.int(), due_at: z.iso.datetime().nullable() }),
     /** null for a caller with an API key. */
@@ -45,9 +50,9 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
-/** A database that is a version behind says nothing of second factors. */
-type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | 'mfa'> &
-  Partial<Pick<z.infer<typeof WhoAmI>, 'mfa'>> & { key_expires_at: string | null }
+/** A database that is a version behind says nothing of second factors, nor of who acts as somebody. */
+type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | 'mfa' | 'impersonated_by'> &
+  Partial<Pick<z.infer<typeof WhoAmI>, 'mfa' | 'impersonated_by'>> & { key_expires_at: string | null }
 const inUtc = (at: string) => new Date(at).toISOString()
 
 const ME = question(sql`access.me()`)
@@ -63,7 +68,7 @@ export const PERMISSIONS_QUERY = sql`select access.who_am_i() as answer`
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
   const profile = await ctx.ask<Omit<z.infer<typeof Me>, 'tenant'> | null>(ME)
   if (!profile) throw new Error('The admitted user does not exist.')
-  return { ...profile, tenant: ctx.realm.subdomain }
+  return { ...profile, tenant: ctx.realm.subdomain, impersonated_by: profile.impersonated_by ?? null }
 }
 
 /** The caller as access decisions see them: session or key, roles, permissions, tenant and expiry. One round trip. */
@@ -75,6 +80,7 @@ export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   return {
     ...user,
     tenant: { id, subdomain, legal_name, url },
+    impersonated_by: user.impersonated_by ?? null,
     mfa: { methods: [], backup_codes_left: 0, ...mfa, due_at: mfa?.due_at ? inUtc(mfa.due_at) : null },
     session: session && {
       ...session,

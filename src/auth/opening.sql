@@ -116,6 +116,7 @@ begin
     from freehold.sessions y
     where y.user_id = u.id
       and y.id <> s.id
+      and y.impersonator_id is null
       and y.ended_at is null
       and y.expires_at > now()
       and y.last_active_at > now() - access.idle_limit(t)

@@ -119,7 +119,7 @@ authRoutes.openapi(
     path: '/logout',
     summary: 'End the current session',
     permission: null,
-    by: 'session',
+    by: 'any-session',
     any_password: true,
     trips: 1,
     returns: { 204: null },

@@ -205,6 +205,7 @@ export const BODIES: Record<string, unknown> = {
   replaceUser: { email: 'ann@acme.example', username: 'ann', role: 'analyst', given_name: 'Ann', family_name: 'Lee' },
   cancelErasureByToken: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA' },
   requestErasure: { reason: 'I leave the company' },
+  impersonateUser: { reason: 'Ticket 4711: the invoice is not shown' },
   requestUserErasure: { reason: 'Asked for by letter', now: false },
   updateMe: { given_name: 'Anna', timezone: 'America/Lima' },
   requestEmailChange: { new_email: 'ann.lee@acme.example', current_password: 'Tr0ub4dor-and-3' },

@@ -52,6 +52,8 @@ export const TEXTS: Record<string, string> = {
   getErasure: 'Returns who asked for it, and when it will be done.',
   cancelErasure: 'Nothing was erased then. What an administrator asked for, only an administrator cancels.',
   cancelErasureByToken: 'The token from the mail works once, until the user is erased.',
+  impersonateUser:
+    'Needs a login of the last 10 minutes, and everything that the user holds, there where they hold it. Returns an access token of the user whose `act` names the caller, and no refresh token; it ends within 30 minutes, with the session of the caller, by `auth/logout` with it, or when either ends the session. In it no credential is made or changed, and nothing that asks for a fresh login is done. The audit names both.',
   requestUserErasure:
     'The user is told by mail. With `now` it is done within minutes. It takes the power that the user has over others, and the reason stays.',
   cancelUserErasure: 'What the user asked for themselves, only they cancel.',

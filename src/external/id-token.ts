@@ -45,9 +45,9 @@ export type Verified = { identity: Identity; token_hash: string; expires_at: Dat
 /** Why a token is not taken: for the log and the audit, never for the caller. */
 export class NotAccepted extends Error {}
 
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
+export const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/
-const SKEW_SECONDS = 60
+export const SKEW_SECONDS = 60
 /** Of Cognito, whose tokens live longest. A longer life would have to be remembered as long, for each token. */
 const LONGEST_SECONDS = 86_400 + SKEW_SECONDS
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
@@ -117,7 +117,12 @@ async function verified(documents: Documents, token: string, audience: string): 
 /** Google's tokens of before 2014 name it without https://, and it still says that they may. */
 const GOOGLE = ['https://accounts.google.com', 'accounts.google.com']
 
-function checkIssuer({ type }: ProviderSettings, documents: Documents, payload: JWTPayload, token: string): void {
+export function checkIssuer(
+  { type }: Pick<ProviderSettings, 'type'>,
+  documents: Documents,
+  payload: JWTPayload,
+  token: string,
+): void {
   const { issuer } = documents
   if (!issuer.includes(TENANT)) {
     if (payload.iss !== issuer && !(type === 'google' && GOOGLE.includes(issuer) && GOOGLE.includes(payload.iss ?? '')))

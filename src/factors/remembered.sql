@@ -73,7 +73,8 @@ begin
 end $$;
 
 create trigger after_session_end after update of ended_at on freehold.sessions
-  for each row when (old.ended_at is null and new.ended_at is not null) execute function access.after_session_end();
+  for each row when (old.ended_at is null and new.ended_at is not null and new.impersonator_id is null)
+  execute function access.after_session_end();
 
 -- Of oneself, or with a permission for sessions of a user within reach.
 create function access.remembered_sessions(subject uuid) returns uuid[]

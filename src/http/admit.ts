@@ -7,7 +7,7 @@ import { createMiddleware } from 'hono/factory'
 import type { ApiKeyCredential } from '../kernel/api-key.ts'
 import { makeCtx, type Need, type Realm, type StepUp } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
-import { type Bearer, verify } from '../kernel/token.ts'
+import { type Bearer, claimed, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
 import { accessTokenOf, ownHost, selectAccount } from './cookies.ts'
 import { apiKey, readCredential } from './credential.ts'
@@ -67,10 +67,11 @@ const admitted = new Set<string>()
 const MOST_ADMITTED = 1_000
 
 /**
- * Requires one credential: a token, a key, or a cookie. `by: 'session'` refuses keys. Limits what its user or key asks, and how often
+ * Requires one credential: a token, a key, or a cookie. `by: 'session'` refuses keys, and sessions in which somebody acts as their
+ * user, whose token says so; `any-session` refuses keys alone. Limits what its user or key asks, and how often
  * a network shows one that nobody has: all before the body is read.
  */
-export const requireCredential = (need: Need, by: 'session' | undefined) =>
+export const requireCredential = (need: Need, by: 'session' | 'any-session' | undefined) =>
   createMiddleware<AppEnv>(async (c, next) => {
     c.set('ctx', contextFor(c, need, NOBODY))
     const held = selectAccount(c.req.raw, ownHost({ subdomain: c.get('subdomain'), realm: c.get('realm') }))
@@ -79,7 +80,10 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     const caller =
       'key' in presented
         ? { bearer: null, key: await apiKey(presented.key) }
-        : { bearer: await authenticate(c, presented.token), key: null }
+        : {
+            bearer: (!held && (await c.get('bearerElsewhere')?.(presented.token))) || (await authenticate(c, presented.token)),
+            key: null,
+          }
     if (held && caller.bearer?.user_id !== held.account)
       throw new Problem('token_invalid', 'This cookie belongs to another account.')
     c.set('ctx', contextFor(c, need, caller))
@@ -87,7 +91,10 @@ export const requireCredential = (need: Need, by: 'session' | undefined) =>
     const name = `${c.get('realm').id}:${caller.key?.hash}`
     if (!admitted.has(name)) failures?.refuse()
     await limitPrincipal(c, caller)
-    if (caller.key && by === 'session') throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
+    if (caller.key && by) throw new Problem('forbidden', 'This cannot be done with an API key: log in.')
+    if (caller.bearer?.external && by) throw new Problem('forbidden', 'This cannot be done with a token of a provider: log in.')
+    if ('token' in presented && by === 'session' && claimed(presented.token)?.act)
+      throw new Problem('forbidden', 'This cannot be done while you impersonate somebody.')
     await next()
     if (c.error instanceof Problem && c.error.code === 'step_up_required')
       c.res.headers.set('WWW-Authenticate', stepUpChallenge(askedOf(need, c.error)))

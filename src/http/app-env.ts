@@ -2,6 +2,7 @@ import type { Config } from '../kernel/config.ts'
 import type { Ctx, Realm, RequestFacts } from '../kernel/context.ts'
 import type { Env, Meter } from '../kernel/env.ts'
 import type { Problem } from '../kernel/problem.ts'
+import type { Bearer } from '../kernel/token.ts'
 
 /** The environment of Hono: the bindings of the Worker and the variables of a request. */
 export type AppEnv = {
@@ -23,6 +24,8 @@ export type AppEnv = {
     reloadRealm: () => Promise<Realm | null>
     /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
     reportActivity: () => Promise<unknown> | null
+    /** Who a token of an issuer elsewhere is of, which the realm takes; null: it is none. */
+    bearerElsewhere?: (token: string) => Promise<Bearer | null>
     /** Counts one use of an API key. */
     countUse: (ctx: Ctx, prefix: string) => void
     /** Origins whose pages may call: the realm's own, then those configured for it. */

@@ -8,6 +8,7 @@ import type { Config } from '../kernel/config.ts'
 import type { Ctx, Realm } from '../kernel/context.ts'
 import { toProblem } from '../kernel/db.ts'
 import type { Env, Meter } from '../kernel/env.ts'
+import type { Bearer } from '../kernel/token.ts'
 import { withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { isPreflight, type Looker, lookerOf, preflight, withPage } from './cors.ts'
@@ -59,8 +60,18 @@ export type RealmSource = {
   migrate: (realm: Realm) => Promise<unknown> | null
 }
 
-/** Sets the realm of a request and the origins whose pages may call. `countUse` counts one use of an API key. */
-export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse: (ctx: Ctx, prefix: string) => void) =>
+/** What a token of an issuer elsewhere is verified with. */
+export type Elsewhere = Pick<Ctx, 'config' | 'realm' | 'later'> & { kept: Pick<KVNamespace, 'get' | 'put'> }
+
+/**
+ * Sets the realm of a request and the origins whose pages may call. `countUse` counts one use of an API key; `bearerElsewhere` says who a token
+ * of another issuer is of.
+ */
+export const plane = (
+  sourceOf: (request: PlaneRequest) => RealmSource,
+  countUse: (ctx: Ctx, prefix: string) => void,
+  bearerElsewhere?: (asker: Elsewhere, token: string) => Promise<Bearer | null>,
+) =>
   createMiddleware<AppEnv>(async (c, next) => {
     // c.get and not c.var, which copies all variables.
     const [config, meter, subdomain] = [c.get('config'), c.get('meter'), c.get('subdomain')]
@@ -86,6 +97,9 @@ export const plane = (sourceOf: (request: PlaneRequest) => RealmSource, countUse
     c.set('reloadRealm', source.reloadRealm)
     c.set('reportActivity', () => source.reportActivity(realm))
     c.set('countUse', countUse)
+    const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)
+    if (bearerElsewhere)
+      c.set('bearerElsewhere', (token) => bearerElsewhere({ config, realm, later, kept: c.env.TENANTS }, token))
     const is_behind = source.isBehind(realm)
     c.set('is_behind', is_behind)
     const migrated = is_behind ? source.migrate(realm) : null

@@ -43,8 +43,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = StepUp & {
   permission?: string | null
   /** A public endpoint: no admission. */
   public?: true
-  /** Sessions only: an API key is refused, whatever permissions it has. */
-  by?: 'session'
+  /** Sessions only: an API key is refused, whatever permissions it has; so is whoever acts as somebody else, unless `any-session`. */
+  by?: 'session' | 'any-session'
   /** Also allowed while the password must be changed or has expired, or a second factor must be set up. */
   any_password?: true
   /** A POST that asks and changes nothing: while the tenant takes no writes (src/tenants/fence), it is answered as a GET is. */
@@ -158,11 +158,11 @@ export function route<
     parameters: headers.filter((name) => !!name).map(asked),
     'x-permission': spec.public ? undefined : (spec.permission ?? 'any'),
     'x-round-trips': spec.trips,
-    'x-credential': spec.public ? undefined : (spec.by ?? 'any'),
+    'x-credential': spec.public ? undefined : spec.by ? 'session' : 'any',
     'x-fresh-minutes': spec.fresh ?? undefined,
     'x-aal': spec.aal ? Math.abs(spec.aal) : undefined,
     'x-aal-if-any': spec.aal === TWO_IF_ANY || undefined,
-    security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by === 'session' ? [] : [{ api_key: [] }])],
+    security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by ? [] : [{ api_key: [] }])],
     middleware: [
       spec.public ? withoutAdmission : requireCredential(needOf(spec), spec.by),
       ...(spec.attempts === undefined ? [] : [limitAttempts]),

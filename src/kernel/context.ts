@@ -4,7 +4,7 @@ import type { ApiKeyCredential } from './api-key.ts'
 import type { Config } from './config.ts'
 import { build, connect, dbError, fixed, isWrongDatabase, prepared, requireJson, toProblem } from './db.ts'
 import { Problem } from './problem.ts'
-import type { Bearer, SigningKey } from './token.ts'
+import type { Bearer, External, SigningKey } from './token.ts'
 
 /** A party that issues tokens and owns users: a tenant, or the platform itself. The registry loads it. */
 export type Realm = {
@@ -77,7 +77,7 @@ export type Ctx = {
   readonly bearer: Bearer | null
   readonly key: ApiKeyCredential | null
   /** The credential as the admission takes it; null: none. */
-  readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | null
+  readonly credential: { session_id: string; user_id: string; proof: string | null } | { key: string } | External | null
   /** The admitted caller, once `run` or `ask` has returned. */
   principal: Principal | null
   /** null: the request has no Idempotency-Key, or its route takes none. */
@@ -115,7 +115,7 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later
 export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Parts): Ctx {
   const { bearer, key } = parts
   const credential = bearer
-    ? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof }
+    ? (bearer.external ?? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof })
     : key && { key: key.hash }
   let is_counted = key === null
   const ctx: Ctx = {

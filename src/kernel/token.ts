@@ -12,7 +12,8 @@ const SKEW_SECONDS = 5
 /** A signing key of a tenant. Keys are published first and used later, so that every JWKS cache has them. */
 export type SigningKey = { kid: string; public: JWK; private: JWK; use_from: string }
 /** The identity in a verified token; `proof` shows the database that the caller knows more than the id of the session. */
-export type Bearer = { session_id: string; user_id: string; proof: string | null; expires_at: Date }
+export type Bearer = { session_id: string; user_id: string; proof: string | null; expires_at: Date; external?: External }
+export type External = { provider: string; issuer: string; subject: string; system_key: string }
 type Party = { id: string; url: string; former_urls?: string[]; keys: SigningKey[] }
 
 const imported = new Map<string, CryptoKey>()

@@ -118,6 +118,7 @@ begin
   from freehold.sessions s
     cross join freehold.tenant t
   where s.ended_at is null
+    and s.impersonator_id is null
     and access.session_ends(s, t) > now();
   insert into access.session_places (place)
   select n from generate_series(1, most) n (n)

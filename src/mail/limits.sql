@@ -92,7 +92,8 @@ create function access.is_first_notice(made freehold.mails) returns boolean
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select made.kind in (
       'api_key_created', 'email_changed', 'identity_added', 'identity_removed', 'mfa_disabled', 'mfa_enabled', 'mfa_reset',
-      'passkey_added', 'passkey_copied', 'passkey_removed', 'password_changed', 'erasure_requested', 'erasure_by_admin')
+      'passkey_added', 'passkey_copied', 'passkey_removed', 'password_changed', 'erasure_requested', 'erasure_by_admin',
+      'impersonated')
     and not exists (
       select
       from freehold.mails m

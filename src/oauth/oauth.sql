@@ -65,7 +65,7 @@ begin
   if s.ended_at is not null
     or s.expires_at <= now()
     or s.last_active_at <= now() - access.idle_limit(t)
-    or access.must_change(u, t)
+    or s.impersonator_id is null and access.must_change(u, t)
     or not access.is_audience(audience)
     or kind = 'refresh' and (l.used_at is not null or l.expires_at <= now())
   then
@@ -113,7 +113,7 @@ begin
   if u.id is null then
     return false;
   end if;
-  perform access.set_audit_actor(u.id, u.username, request);
+  perform access.set_audit_actor(u.id, u.username, request, s.impersonator_id);
   if k.id is not null then
     update freehold.api_keys x set revoked_at = now() where x.id = k.id and x.revoked_at is null;
   else

@@ -14,6 +14,8 @@ export const LETTERS: Record<string, string> = {
   A: 'approve',
   V: 'review',
   X: 'export',
+  I: 'impersonate',
+  S: 'read_sensitive',
 }
 
 const WIDENING: Scope[] = ['own', 'team', 'department', 'all']

@@ -19,13 +19,14 @@ export const minimal: Preset = {
       parent: 'user',
       grants: grants(
         ['all', 'CRUD', 'user', 'role', 'permission', 'api_key', 'delegation'],
-        ['all', 'CRUD', 'unit', 'organization', 'invitation', 'audience', 'employee'],
-        ['all', 'A', 'user'],
+        ['all', 'CRUD', 'unit', 'organization', 'invitation', 'audience'],
+        ['all', 'CRUDS', 'employee'],
+        ['all', 'AI', 'user'],
         ['all', 'RD', 'session'],
         ['all', 'RU', 'setting'],
         ['all', 'CRX', 'activity'],
         ['all', 'CR', 'usage'],
-      ).concat([['employee:read_sensitive', 'all']]),
+      ),
     },
   ],
 }

@@ -46,7 +46,7 @@ declare
   -- What is generated has no value before the row is written.
   passed_over text[] := '{is_enabled,label,updated_at,is_confidential}';
 begin
-  if not is_now.links_by_email and not is_now.trusts_emails and is_now.mfa_values = '{}' then
+  if not is_now.links_by_email and not is_now.trusts_emails and not is_now.accepts_tokens and is_now.mfa_values = '{}' then
     return;
   elsif was.id is not null
     and (to_jsonb(is_now) - passed_over) = (to_jsonb(was) - passed_over)
@@ -111,6 +111,10 @@ begin
     end if;
   end if;
   new.updated_at := greatest(now(), was.updated_at + interval '1 microsecond');
+  if new.accepts_tokens and new.type = 'google' then
+    perform access.refuse(
+      'invalid_request', 'cannot be set for Google, whose access tokens cannot be verified', 'accepts_tokens');
+  end if;
   -- Anybody has a directory of their own at such an issuer, and writes into its addresses what they like.
   if new.trusts_emails and new.type = 'entra' and new.issuer ~ '/(common|organizations|consumers)/' then
     perform access.refuse('invalid_request', 'cannot be set for an issuer of many organizations', 'trusts_emails');
@@ -159,11 +163,11 @@ create policy remove on freehold.providers for delete
 
 grant
   select (id, name, type, issuer, client_id, label, claims, allowed_domains, creates_users, role_id, role_mapping,
-    links_by_email, trusts_emails, mfa_values, is_enabled, is_confidential, created_at, updated_at),
+    links_by_email, trusts_emails, mfa_values, accepts_tokens, is_enabled, is_confidential, created_at, updated_at),
   insert (id, name, type, issuer, client_id, client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id,
-    role_mapping, links_by_email, trusts_emails, mfa_values, is_enabled),
+    role_mapping, links_by_email, trusts_emails, mfa_values, accepts_tokens, is_enabled),
   update (client_secret_encrypted, label, claims, allowed_domains, creates_users, role_id, role_mapping, links_by_email,
-    trusts_emails, mfa_values, is_enabled),
+    trusts_emails, mfa_values, accepts_tokens, is_enabled),
   delete
 on freehold.providers to freehold_app;
 

@@ -70,6 +70,10 @@ const Editable = z.object({
       description: 'Values of `amr` or `acr` that count as two factors. Empty: a second factor is asked for here.',
       example: ['mfa'],
     }),
+  accepts_tokens: z.boolean().openapi({
+    description:
+      'Take access tokens of the provider as bearer tokens, of users who have an identity of it. No second factor is asked of them.',
+  }),
   is_enabled: z.boolean(),
 })
 const Fixed = z.object({
@@ -109,7 +113,7 @@ export const ProviderPatch = Editable.partial().extend({ client_secret: Secret.o
 export const secretOf = (id: string) => `client_secret:${id}`
 
 const SHOWN =
-  'p.id, p.name, p.type, p.issuer, p.client_id, p.is_confidential, p.label, p.claims, p.allowed_domains, p.creates_users, p.role_id, p.role_mapping, p.links_by_email, p.trusts_emails, p.mfa_values, p.is_enabled'
+  'p.id, p.name, p.type, p.issuer, p.client_id, p.is_confidential, p.label, p.claims, p.allowed_domains, p.creates_users, p.role_id, p.role_mapping, p.links_by_email, p.trusts_emails, p.mfa_values, p.accepts_tokens, p.is_enabled'
 const columns = sql`${sql.raw(SHOWN)}, ${rfc3339('p.created_at')} as created_at, ${rfc3339('p.updated_at')} as updated_at`
 const one = (id: string) => sql`select ${columns} from freehold.providers p where p.id = ${id}`
 

@@ -29,6 +29,8 @@ export const providers = freehold.table(
     trusts_emails: boolean().notNull().default(false),
     /** Values of `amr` or `acr` that count as two factors; empty: none do. */
     mfa_values: text().array().notNull().default([]),
+    /** Its access tokens are credentials here (src/external/bearer.ts). */
+    accepts_tokens: boolean().notNull().default(false),
     is_enabled: boolean().notNull().default(true),
     created_at: moment().notNull().defaultNow(),
     updated_at: moment().notNull().defaultNow(),

@@ -27,11 +27,15 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Who ends sessions of somebody else needs that user's power over others. That is asked for the first of a user's
--- sessions that this transaction ends.
+-- sessions that this transaction ends; not of one in which somebody else acts as them, which takes nothing from them.
 create function access.before_session_end() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
-  if not exists (select from freehold.sessions s where s.user_id = new.user_id and s.ended_at = now()) then
+  if new.impersonator_id is null
+    and not exists (
+      select from freehold.sessions s
+      where s.user_id = new.user_id and s.ended_at = now() and s.impersonator_id is null)
+  then
     perform access.require_power_of(array[new.user_id]);
   end if;
   return new;
@@ -54,10 +58,11 @@ create trigger keep_session_end before update of ended_at, ended_because on free
 
 call access.audited('freehold.sessions', 'session', '{}', '{last_active_at}');
 
--- Not access.protect: everybody reads and ends their own sessions, whatever permission they were admitted with;
--- others' sessions are shown only with a permission for sessions.
+-- Not access.protect: everybody reads and ends their own sessions, and those in which they act as somebody else,
+-- whatever permission they were admitted with; others' sessions are shown only with a permission for sessions.
 create policy read on freehold.sessions for select using (
   user_id = (select access.principal())
+  or impersonator_id = (select access.principal())
   or (
     (select access.permission()) like 'session:%'
     and (
@@ -73,6 +78,7 @@ create policy read on freehold.sessions for select using (
 
 create policy change on freehold.sessions for update using (
   user_id = (select access.principal())
+  or impersonator_id = (select access.principal())
   or (
     (select access.permission()) = 'session:delete'
     and (

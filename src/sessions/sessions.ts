@@ -26,6 +26,10 @@ export const Session = z
     last_active_at: z.iso.datetime(),
     expires_at: z.iso.datetime(),
     is_current: z.boolean(),
+    impersonated_by: z
+      .object({ sub: z.uuid(), username: z.string() })
+      .nullable()
+      .openapi({ description: 'Who acts as the user in it; null: the user does' }),
     remembered: z.boolean().openapi({ description: 'Whether logins on its device need no second factor' }),
   })
   .openapi('Session')
@@ -54,8 +58,11 @@ async function listing(ctx: Ctx, user: SQL, name: string, { limit, cursor, is_be
   const [at, last] = (await readCursor(ctx.realm, name, cursor)) ?? []
   const after = at ? sql`and (s.created_at, s.id) < (${at}::timestamptz, ${last}::uuid)` : sql``
   const remembered = is_behind ? sql`false` : sql`s.id = any ((select access.remembered_sessions(${user}::uuid))::uuid[])`
+  const impersonator = is_behind
+    ? sql`null::jsonb`
+    : sql`case when s.impersonator_id is not null then access.impersonator_of(s.id) end`
   const statement = sql`select s.id, s.device, s.address, s.city, s.country, ${rfc3339('s.created_at')} as created_at, ${rfc3339('s.last_active_at')} as last_active_at,
-      ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current, ${remembered} as remembered
+      ${rfc3339('s.expires_at')} as expires_at, coalesce(s.id = (select access.session()), false) as is_current, ${impersonator} as impersonated_by, ${remembered} as remembered
     from freehold.sessions s, freehold.tenant t
     where s.user_id = ${user} and s.ended_at is null and s.expires_at > now() and s.last_active_at > now() - access.idle_limit(t) ${after}
     order by s.created_at desc, s.id desc limit ${limit + 1}`

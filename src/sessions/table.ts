@@ -31,11 +31,20 @@ export const sessions = freehold.table(
     expires_at: moment().notNull(),
     ended_at: moment(),
     ended_because: text(),
+    /** Who acts as the user, from which session of theirs, and why (src/impersonation); null: the user does. */
+    impersonator_id: uuid().references(() => users.id),
+    impersonator_session_id: uuid(),
+    impersonation_reason: text(),
   },
   (t) => [
     index('sessions_user').on(t.user_id, t.created_at),
+    index('sessions_impersonator').on(t.impersonator_session_id).where(sql`${t.impersonator_session_id} is not null`),
     check('sessions_aal', sql`${t.aal} in (1, 2)`),
     check('sessions_end', sql`(${t.ended_at} is null) = (${t.ended_because} is null)`),
+    check(
+      'sessions_impersonation',
+      sql`num_nulls(${t.impersonator_id}, ${t.impersonator_session_id}, ${t.impersonation_reason}) in (0, 3)`,
+    ),
   ],
 )
 

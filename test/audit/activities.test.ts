@@ -38,7 +38,7 @@ describe('the list', () => {
       path: '/api/v1/auth/login',
     })
     expect(Object.keys(data[0])).toEqual(
-      'id at user_id user_name activity_type action resource_type resource_id risk_score trace_id address agent method path before after api_key_id'.split(
+      'id at user_id user_name activity_type action resource_type resource_id risk_score trace_id address agent method path before after api_key_id impersonator_id'.split(
         ' ',
       ),
     )

@@ -169,6 +169,7 @@ describe('is found:', () => {
     "before = '{}'",
     'salt = sha256(salt)',
     'api_key_id = gen_random_uuid()',
+    'impersonator_id = gen_random_uuid()',
   ])('a changed detail (%s), and of which row', async (change) => {
     const no = await inSeal()
     const [row] = await damage(`update freehold.audit_detail set ${change} where log_id = ${FIRST} returning log_id`)

@@ -89,9 +89,9 @@ describe('an export', () => {
     expect(answer.headers.get('Content-Type')).toMatch(/^text\/csv/)
     const [head, ...rows] = parsed(answer.text)
     expect(head?.join()).toBe(
-      'id,at,user_id,user_name,activity_type,action,resource_type,resource_id,risk_score,trace_id,address,agent,method,path,before,after,api_key_id,xid,checkpoint,detail_hash,salt',
+      'id,at,user_id,user_name,activity_type,action,resource_type,resource_id,risk_score,trace_id,address,agent,method,path,before,after,api_key_id,impersonator_id,xid,checkpoint,detail_hash,salt',
     )
-    expect(rows.every((row) => row.length === 21)).toBe(true)
+    expect(rows.every((row) => row.length === 22)).toBe(true)
     expect(new Set(rows.map((row) => JSON.parse(row[15] ?? '').n)).size).toBe(5000)
   })
 

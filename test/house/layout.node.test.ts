@@ -19,7 +19,7 @@ const FLOORS = [
   ['employees', 'mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
-  ['external', 'oauth', 'passkeys', 'recovery'],
+  ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],
   ['email-login', 'factors', 'personal'],
   ['step-up'],
   ['pages'],

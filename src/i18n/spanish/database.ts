@@ -17,8 +17,8 @@ export const database = {
   'Change your own password with auth/password-change.': 'Cambia tu propia contraseña con auth/password-change.',
   'Change your own address with auth/email-change.': 'Cambia tu propia dirección con auth/email-change.',
   'A delegated permission cannot be used on its delegator.': 'Un permiso delegado no se puede usar sobre quien lo delegó.',
-  'This user holds more permissions than you: you cannot change how they log in.':
-    'Este usuario tiene más permisos que tú: no puedes cambiar cómo inicia sesión.',
+  'This user holds more permissions than you: you cannot log in as them, or change how they do.':
+    'Este usuario tiene más permisos que tú: no puedes entrar como él ni cambiar cómo entra.',
   'This changes a user with administrative permissions that you do not hold as far as they do.':
     'Esto cambia a un usuario con permisos de administración que tú no tienes con el mismo alcance.',
   'This changes a user with administrative permissions that you or this API key do not hold as far as they do.':

@@ -1,5 +1,11 @@
 /** Sentences of providers and logins from elsewhere (src/providers, src/external): English -> Spanish. */
 export const external = {
+  'This cannot be done with a token of a provider: log in.':
+    'Esto no se puede hacer con un token de un proveedor: inicia sesión.',
+  'Tokens of this provider are not taken, or nobody here has this identity.':
+    'No se aceptan tokens de este proveedor, o nadie aquí tiene esta identidad.',
+  'cannot be set for Google, whose access tokens cannot be verified':
+    'no se puede activar para Google, cuyos tokens de acceso no se pueden verificar',
   'must be lower-case letters, digits and hyphens, 32 at most': 'debe tener letras minúsculas, cifras y guiones, 32 como máximo',
   'must be the name of a claim': 'debe ser el nombre de un claim',
   'must have at most 100 values': 'debe tener como máximo 100 valores',

@@ -3,6 +3,7 @@ import { database } from './database.ts'
 import { emailLogin } from './email-login.ts'
 import { external } from './external.ts'
 import { factors } from './factors.ts'
+import { impersonation } from './impersonation.ts'
 import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
@@ -13,7 +14,7 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, emailLogin, external, factors, organizations, personal].flatMap((table) =>
+  sentences: [worker, operators, database, emailLogin, external, factors, impersonation, organizations, personal].flatMap((table) =>
     Object.entries(table),
   ),
 }

@@ -218,6 +218,14 @@ export const en: MailLanguage = {
         'If you do not know why, ask your administrator, who can cancel it until then. When it is erased you get no other mail.',
       ],
     },
+    impersonated: {
+      subject: '{tenant}: somebody acts as you',
+      paragraphs: [
+        '{impersonator} has begun to act as you at {tenant}, to help you, until {until}.',
+        'The reason that they gave: {reason}',
+        'They cannot change how you log in. Your sessions show it, where you can end it at any time. If you did not expect this, do so, and ask your administrator.',
+      ],
+    },
     erasure_cancelled: {
       subject: '{tenant}: your account stays',
       paragraphs: [

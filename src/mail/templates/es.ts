@@ -218,6 +218,14 @@ export const es: MailLanguage = {
         'Si no sabes por qué, pregunta a tu administrador, que puede cancelarlo hasta entonces. Cuando se borre no recibirás otro correo.',
       ],
     },
+    impersonated: {
+      subject: '{tenant}: alguien actúa como tú',
+      paragraphs: [
+        '{impersonator} ha empezado a actuar como tú en {tenant}, para ayudarte, hasta {until}.',
+        'El motivo que dio: {reason}',
+        'No puede cambiar cómo entras. Tus sesiones lo muestran, y ahí puedes terminarlo cuando quieras. Si no lo esperabas, hazlo y pregunta a tu administrador.',
+      ],
+    },
     erasure_cancelled: {
       subject: '{tenant}: tu cuenta se queda',
       paragraphs: [
