@@ -14,6 +14,8 @@ export const Me = z
     role: z.string().nullable(),
     roles: z.array(z.string()),
     is_active: z.boolean(),
+    /** The version of the picture at `auth/me/avatar`; null: it shows initials. */
+    avatar: z.string().nullable(),
     tenant: z.string().nullable(),
   })
   .openapi('Me')
@@ -22,6 +24,7 @@ export const WhoAmI = z
   .object({
     sub: z.uuid(),
     username: z.string(),
+    avatar: z.string().nullable(),
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
@@ -45,9 +48,9 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
-/** A database that is a version behind says nothing of second factors. */
-type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | 'mfa'> &
-  Partial<Pick<z.infer<typeof WhoAmI>, 'mfa'>> & { key_expires_at: string | null }
+/** A database that is a version behind says nothing of second factors and pictures. */
+type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | 'mfa' | 'avatar'> &
+  Partial<Pick<z.infer<typeof WhoAmI>, 'mfa' | 'avatar'>> & { key_expires_at: string | null }
 const inUtc = (at: string) => new Date(at).toISOString()
 
 const ME = question(sql`access.me()`)
@@ -63,7 +66,7 @@ export const PERMISSIONS_QUERY = sql`select access.who_am_i() as answer`
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
   const profile = await ctx.ask<Omit<z.infer<typeof Me>, 'tenant'> | null>(ME)
   if (!profile) throw new Error('The admitted user does not exist.')
-  return { ...profile, tenant: ctx.realm.subdomain }
+  return { ...profile, avatar: profile.avatar ?? null, tenant: ctx.realm.subdomain }
 }
 
 /** The caller as access decisions see them: session or key, roles, permissions, tenant and expiry. One round trip. */
@@ -74,6 +77,7 @@ export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   const { id, subdomain, legal_name, url } = ctx.realm
   return {
     ...user,
+    avatar: user.avatar ?? null,
     tenant: { id, subdomain, legal_name, url },
     mfa: { methods: [], backup_codes_left: 0, ...mfa, due_at: mfa?.due_at ? inUtc(mfa.due_at) : null },
     session: session && {

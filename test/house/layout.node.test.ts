@@ -15,7 +15,7 @@ const FLOORS = [
   ['http'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
-  ['mail', 'roles', 'sessions'],
+  ['avatars', 'mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
   ['external', 'oauth', 'passkeys', 'recovery'],
