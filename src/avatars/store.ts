@@ -104,14 +104,19 @@ export async function removeAll(files: R2Bucket, tenant_id: string): Promise<voi
 }
 
 /** The versions of which a tenant has objects that are older than this, in pages. */
-export async function* versionsIn(files: R2Bucket, tenant_id: string, older_than: Date): AsyncGenerator<Version[]> {
+export async function* versionsIn(
+  files: R2Bucket,
+  tenant_id: string,
+  older_than: Date,
+  limit = MOST_KEYS,
+): AsyncGenerator<Version[]> {
   let cursor: string | undefined
   do {
-    const page = await files.list({ prefix: prefixOf(tenant_id), limit: MOST_KEYS, ...(cursor && { cursor }) })
+    const page = await files.list({ prefix: prefixOf(tenant_id), limit, ...(cursor && { cursor }) })
     const known = new Map<string, Version>()
     for (const { key, uploaded } of page.objects) {
       const [, user_id, version] = /\/([0-9a-f-]{36})\/([0-9a-f]{32})-\d+$/.exec(key) ?? []
-      if (user_id && version && uploaded < older_than) known.set(version, { user_id, version })
+      if (user_id && version && uploaded < older_than) known.set(`${user_id}/${version}`, { user_id, version })
     }
     if (known.size) yield [...known.values()]
     cursor = page.truncated ? page.cursor : undefined
