@@ -64,7 +64,7 @@ h1+.alert,h1+.note,.lead+.alert,.lead+.note,h2+.alert{margin-top:1.25rem}
 .alert:focus{outline:none}
 .note{background:var(--good-back);border:1px solid color-mix(in srgb,var(--good) 30%,transparent);color:var(--good)}
 .more{padding:0 .25rem;text-align:center;color:var(--soft);font-size:.9375rem;display:grid;gap:.5rem}
-.tabs{display:flex;gap:1.5rem;border-bottom:1px solid var(--line)}
+.tabs{display:flex;flex-wrap:wrap;gap:0 1.5rem;border-bottom:1px solid var(--line)}
 .tabs a{padding:.5rem 0 .75rem;margin-bottom:-1px;color:var(--soft);text-decoration:none;border-bottom:2px solid transparent;font-weight:550}
 .tabs a:hover{color:var(--ink)}
 .tabs [aria-current]{color:var(--ink);border-color:var(--accent)}
@@ -89,6 +89,8 @@ legend{padding:0;margin-bottom:.5rem}
 .scroll{max-height:13rem;overflow:auto;padding:.875rem 1rem;border:1px solid var(--line);border-radius:var(--round);display:grid;gap:.375rem}
 .foot{margin-top:auto;padding:1rem 1.25rem 2rem;display:flex;flex-wrap:wrap;justify-content:center;gap:.5rem 1.25rem;font-size:.875rem;color:var(--soft)}
 .foot a{color:inherit}
+.avatar{flex:none;border-radius:50%}
+[type=file]{padding:.5rem .875rem!important;height:auto!important}
 .qr{max-width:15rem;margin:0 auto}
 .qr svg{display:block;width:100%;height:auto;border-radius:var(--round)}
 .off{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}

@@ -4,6 +4,7 @@ export const avatars = {
     'debe tener como máximo 40 megapíxeles: mide {width} por {height}',
   'must not be animated': 'no debe estar animada',
   'is cut off or broken': 'está cortada o dañada',
+  'is no PNG, JPEG or WebP image': 'no es una imagen PNG, JPEG ni WebP',
   'This user has no picture.': 'Este usuario no tiene foto.',
   'This deployment keeps no pictures.': 'Esta instalación no guarda fotos.',
 } as const
