@@ -7,6 +7,7 @@ import { audienceRoutes } from './audiences/routes.ts'
 import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/routes.ts'
 import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
+import { ownAvatarRoutes, userAvatarRoutes } from './avatars/routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
@@ -101,23 +102,22 @@ app.route('/platform/v1/operators', userActivityRoutes)
 app.route('/platform/v1/audit', checkpointRoutes)
 app.route('/platform/v1/audit', activityRoutes)
 app.route('/platform/v1/settings', settingRoutes)
-for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, personalRoutes]) app.route('/api/v1/auth', routes)
+for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, personalRoutes, ownAvatarRoutes])
+  app.route('/api/v1/auth', routes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
 app.route('/logo', logoRoutes)
 app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
 app.route('/api/v1/employees', employeeRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
-for (const routes of [userErasureRoutes, impersonationRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
+for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
   app.route('/api/v1/users', routes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
 app.route('/api/v1/usage', limitRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)
-app.route('/api/v1/audiences', audienceRoutes)
-app.route('/api/v1', accessRoutes)
-app.route('/api/v1/permissions', permissionRoutes)
+app.route('/api/v1/audiences', audienceRoutes).route('/api/v1', accessRoutes).route('/api/v1/permissions', permissionRoutes)
 app.route('/api/v1/users', overrideRoutes)
 app.route('/api/v1/roles', roleRoutes)
 app.route('/api/v1/users', assignmentRoutes)

@@ -1,4 +1,5 @@
 import { app } from './app.ts'
+import { filesOf } from './avatars/store.ts'
 import { newTraceId } from './http/trace.ts'
 import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
@@ -38,7 +39,7 @@ export default {
     useSqlUrl(config.NEON_SQL_URL)
     const trace_id = newTraceId()
     const maintenance = warnOfLicenses(config, trace_id)
-      .then(() => runMaintenance(config, trace_id))
+      .then(() => runMaintenance(config, trace_id, filesOf(env)))
       .then(({ due }) => deliverDue(env, config, due))
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)

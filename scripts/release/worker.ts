@@ -17,6 +17,8 @@ export type WorkerOptions = {
   durableObjects: object
   bindings: object
   ratelimits: Record<string, object>
+  r2Buckets?: object
+  images?: object
   assets?: object
 }
 export type KeptWorker = Origin & { options: WorkerOptions }
@@ -36,9 +38,12 @@ export const modulesIn = async (outdir: string) => (await readdir(outdir)).filte
 /** What wrangler makes of the wrangler.toml of a tree. */
 export function workerOptions(root: string): WorkerOptions {
   const { workerOptions } = optionsOf(join(root, 'wrangler.toml')) as unknown as { workerOptions: Required<WorkerOptions> }
-  const { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits, assets } =
-    workerOptions
-  return { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits, assets }
+  const { compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits } = workerOptions
+  const { assets, r2Buckets, images } = workerOptions
+  return {
+    ...{ compatibilityDate, compatibilityFlags, kvNamespaces, workflows, durableObjects, bindings, ratelimits },
+    ...{ assets, r2Buckets, images },
+  }
 }
 
 /** Keeps the Worker of a commit: its modules, its assets in a folder beside them, and what workerd is told of it. `folder` is for the work. */

@@ -16,7 +16,8 @@ begin
       'family_name', u.family_name,
       'role', h.role,
       'roles', h.roles,
-      'is_active', u.is_active)
+      'is_active', u.is_active,
+      'avatar', u.avatar)
     from freehold.users u
       cross join lateral (
         select
@@ -74,6 +75,7 @@ begin
   return case when u is not null then jsonb_build_object(
     'sub', u -> 'sub',
     'username', u -> 'username',
+    'avatar', u -> 'avatar',
     'roles', u -> 'roles',
     'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
     'impersonated_by', u_by,

@@ -17,6 +17,8 @@ export const Me = z
     role: z.string().nullable(),
     roles: z.array(z.string()),
     is_active: z.boolean(),
+    /** The version of the picture at `auth/me/avatar`; null: it shows initials. */
+    avatar: z.string().nullable(),
     tenant: z.string().nullable(),
     impersonated_by: Impersonator,
   })
@@ -26,6 +28,7 @@ export const WhoAmI = z
   .object({
     sub: z.uuid(),
     username: z.string(),
+    avatar: z.string().nullable(),
     tenant: z.object({ id: z.uuid(), subdomain: z.string().nullable(), legal_name: z.string(), url: z.url() }),
     roles: z.array(z.string()),
     permissions: z.array(z.string()),
@@ -50,9 +53,10 @@ export const WhoAmI = z
   })
   .openapi('WhoAmI')
 
-/** A database that is a version behind says nothing of second factors, nor of who acts as somebody. */
-type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | 'mfa' | 'impersonated_by'> &
-  Partial<Pick<z.infer<typeof WhoAmI>, 'mfa' | 'impersonated_by'>> & { key_expires_at: string | null }
+/** A database that is a version behind says nothing of second factors and pictures, nor of who acts as somebody. */
+type Unsaid = 'mfa' | 'avatar' | 'impersonated_by'
+type Caller = Omit<z.infer<typeof WhoAmI>, 'tenant' | 'expires_at' | Unsaid> &
+  Partial<Pick<z.infer<typeof WhoAmI>, Unsaid>> & { key_expires_at: string | null }
 const inUtc = (at: string) => new Date(at).toISOString()
 
 const ME = question(sql`access.me()`)
@@ -68,7 +72,8 @@ export const PERMISSIONS_QUERY = sql`select access.who_am_i() as answer`
 export async function me(ctx: Ctx): Promise<z.infer<typeof Me>> {
   const profile = await ctx.ask<Omit<z.infer<typeof Me>, 'tenant'> | null>(ME)
   if (!profile) throw new Error('The admitted user does not exist.')
-  return { ...profile, tenant: ctx.realm.subdomain, impersonated_by: profile.impersonated_by ?? null }
+  const { avatar = null, impersonated_by = null } = profile
+  return { ...profile, avatar, tenant: ctx.realm.subdomain, impersonated_by }
 }
 
 /** The caller as access decisions see them: session or key, roles, permissions, tenant and expiry. One round trip. */
@@ -79,6 +84,7 @@ export async function whoAmI(ctx: Ctx): Promise<z.infer<typeof WhoAmI>> {
   const { id, subdomain, legal_name, url } = ctx.realm
   return {
     ...user,
+    avatar: user.avatar ?? null,
     tenant: { id, subdomain, legal_name, url },
     impersonated_by: user.impersonated_by ?? null,
     mfa: { methods: [], backup_codes_left: 0, ...mfa, due_at: mfa?.due_at ? inUtc(mfa.due_at) : null },

@@ -19,7 +19,7 @@ export const JSON_TYPE = 'application/json'
 /** What a PATCH is by RFC 7396, whatever it is called. */
 export const PATCH_TYPE = 'application/merge-patch+json'
 export const URLENCODED = 'application/x-www-form-urlencoded'
-const MULTIPART = 'multipart/form-data'
+export const MULTIPART = 'multipart/form-data'
 export const FORMS = [URLENCODED, MULTIPART]
 
 const refusing = (maxSize: number, refusal: () => Problem) =>

@@ -42,6 +42,7 @@ export const Frame = ({ visit: { words }, at, children }: FrameProps) => (
           [ACCOUNT, words.account.title],
           ['/account/passkeys', words.passkeys.title],
           ['/account/api-keys', words.keys.title],
+          ['/account/data', words.data.title],
         ] as const
       ).map(([path, title]) => (
         <a href={path} aria-current={path === at ? 'page' : undefined}>
@@ -109,6 +110,9 @@ export async function accountPage(visit: Visit, faults?: Faults, status = 200): 
           </a>
           <a class="button quiet" href="/account/mfa">
             {words.mfa.title}
+          </a>
+          <a class="button quiet" href="/account/logins">
+            {words.logins.title}
           </a>
         </p>
       </section>

@@ -4,10 +4,11 @@ import { createMiddleware } from 'hono/factory'
 import { assetText } from '../assets/assets.ts'
 import { refresh } from '../auth/auth.ts'
 import { cookiesOf } from '../auth/browser.ts'
+import { AVATAR_KIB } from '../avatars/picture.ts'
 import { languageOf } from '../http/accept-language.ts'
 import { authenticate, contextFor, NOBODY, needOf } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
-import { strictBody, URLENCODED } from '../http/body.ts'
+import { fileBody, MULTIPART, strictBody, URLENCODED } from '../http/body.ts'
 import { type AccountCookies, clearAuthCookies, ownHost, requireOwnPage } from '../http/cookies.ts'
 import { failuresOf, limitAttempts, limitFailures, limitPrincipal } from '../http/rate-limit.ts'
 import { speaksSpanish } from '../i18n/language.ts'
@@ -34,6 +35,8 @@ export type Door = {
   any_password?: true
   /** Who logged in longer ago proves again who they are, and goes on. */
   fresh?: number
+  /** Its form has a file. */
+  has_file?: true
   /** Limits attempts per network, and failed ones under this name: that of the API, whose limits count both. */
   attempts?: string
   answer: (visit: Visit) => Promise<Response>
@@ -77,12 +80,15 @@ const byNavigation = createMiddleware<AppEnv>((c, next) => {
   return next()
 })
 
+/** The file that a form may have, and what is around it. */
+const FILE_FORM = { types: [MULTIPART], most_kib: AVATAR_KIB + 16 }
+
 /** What a door asks of a request before it is answered. */
-export const guards = ({ method, session, attempts }: Door): MiddlewareHandler<AppEnv>[] => [
+export const guards = ({ method, session, attempts, has_file }: Door): MiddlewareHandler<AppEnv>[] => [
   ...(method === 'POST' ? [fromOwnPage] : []),
   ...(method === 'GET' && session ? [byNavigation] : []),
   ...(attempts === undefined ? [] : [limitAttempts, limitFailures(attempts)]),
-  ...(method === 'POST' ? strictBody([URLENCODED]) : []),
+  ...(method === 'POST' ? (has_file ? fileBody(FILE_FORM) : strictBody([URLENCODED])) : []),
 ]
 
 /** Answers at a door. */

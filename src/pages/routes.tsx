@@ -5,6 +5,7 @@ import { onError } from '../http/failures.ts'
 import { Problem } from '../kernel/problem.ts'
 import { accountDoors } from './account.tsx'
 import { switchDoors } from './accounts.tsx'
+import { dataDoors } from './data.tsx'
 import { type Door, guards, onlyOfTenants, open } from './doors.tsx'
 import { emailDoors } from './email.tsx'
 import { emailLoginDoors } from './email-login.tsx'
@@ -14,6 +15,7 @@ import { externalDoors } from './external.tsx'
 import { PAGE_FILES } from './files.ts'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
+import { loginDoorsElsewhere } from './logins.tsx'
 import { mfaDoors } from './mfa.tsx'
 import { passkeyDoors } from './passkeys.tsx'
 import { passwordDoors } from './password.tsx'
@@ -37,6 +39,8 @@ export const doors: Door[] = [
   ...resetDoors,
   ...registerDoors,
   ...keyDoors,
+  ...dataDoors,
+  ...loginDoorsElsewhere,
   ...stepUpDoors,
   ...passkeyDoors,
 ]

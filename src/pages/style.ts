@@ -89,6 +89,8 @@ legend{padding:0;margin-bottom:.5rem}
 .scroll{max-height:13rem;overflow:auto;padding:.875rem 1rem;border:1px solid var(--line);border-radius:var(--round);display:grid;gap:.375rem}
 .foot{margin-top:auto;padding:1rem 1.25rem 2rem;display:flex;flex-wrap:wrap;justify-content:center;gap:.5rem 1.25rem;font-size:.875rem;color:var(--soft)}
 .foot a{color:inherit}
+.avatar{flex:none;border-radius:50%}
+[type=file]{padding:.5rem .875rem!important;height:auto!important}
 .qr{max-width:15rem;margin:1rem auto}
 .qr~form{margin-top:1.25rem}
 .qr svg{display:block;width:100%;height:auto;border-radius:var(--round)}

@@ -119,6 +119,8 @@ type Handling<T> = {
   /** The path of the form. */
   action: string
   schema: z.ZodType<T>
+  /** What was sent, of a form that the page has read itself. */
+  fields?: Sent
   done: (data: T) => Promise<Response>
   /** The page with the form, and what was wrong with it. */
   again: (faults: Faults, status: number, sent: Record<string, string>) => Promise<Response>
@@ -133,7 +135,7 @@ type Handling<T> = {
  * that is asked for, and the form goes on with it. A session that has ended and what is not the visitor's to correct is thrown.
  */
 export async function handle<T>(visit: Visit, handling: Handling<T>): Promise<Response> {
-  const fields = await fieldsOf(visit.c)
+  const fields = handling.fields ?? (await fieldsOf(visit.c))
   return handled(visit, handling, fields).catch((error) => {
     const problem = toProblem(error)
     if (!(problem instanceof Problem && problem.code === 'step_up_required')) throw error

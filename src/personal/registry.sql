@@ -28,14 +28,14 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (10, 'freehold.users', 'user', 'x.id = $1', null,
       '{id,username,email,email_verified,password_changed_at,must_change_password,factors,given_name,family_name,phone,
         phone_verified,role,unit_id,organization_id,manager_id,designation,description,is_active,locale,timezone,max_sessions,
-        preferences,joined_at,terminated_at,created_at,updated_at,erased_at}'::text[]
+        preferences,avatar,joined_at,terminated_at,created_at,updated_at,erased_at}'::text[]
         || '(select o.name from freehold.organizations o where o.id = x.organization_id) as organization'::text,
       '{name}'::text[],
       $set$username = 'former-user-' || replace(x.id::text, '-', ''),
         email = 'former-user-' || replace(x.id::text, '-', '') || '@erased.invalid', email_verified = false,
         given_name = 'Former user', family_name = null, phone = null, phone_verified = false, role = null,
-        manager_id = null, organization_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC', preferences = '{}',
-        factors = '{}', must_change_password = false, is_active = false, erased_at = now()$set$),
+        manager_id = null, organization_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC',
+        preferences = '{}', avatar = null, factors = '{}', must_change_password = false, is_active = false, erased_at = now()$set$),
     (20, 'freehold.user_roles', 'roles', 'x.user_id = $1', null,
       array['(select r.name from freehold.roles r where r.id = x.role_id) as role', 'role_id', 'organization_id', 'starts_at',
         'ends_at'],
@@ -106,6 +106,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (43, 'access.session_places', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
       '{}', '{place,session_id,free_from}', 'keep'),
+    -- Until its objects are deleted.
+    (44, 'access.left_avatars', null, 'x.user_id = $1', null, '{}', '{user_id,version,left_at}', 'keep'),
     (50, 'freehold.erasures', 'erasures', 'x.user_id = $1', null,
       '{id,reason,requested_at,erase_at,cancelled_at,erased_at}', '{user_id,requested_by,cancel_hash,traces}', 'keep'),
     -- Removing one of these sends a mail.

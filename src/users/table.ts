@@ -35,6 +35,8 @@ export const users = freehold.table(
     timezone: text().notNull().default('UTC'),
     /** The limit of concurrent sessions; null: the tenant's setting. */
     max_sessions: integer(),
+    /** The version of the picture that is shown (src/avatars); null: initials are. */
+    avatar: text(),
     preferences: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     joined_at: moment(),
     terminated_at: moment(),
@@ -72,6 +74,7 @@ export const users = freehold.table(
       sql`length(${t.phone}) <= 32 and length(${t.designation}) <= 120 and length(${t.description}) <= 140`,
     ),
     check('users_max_sessions', sql`${t.max_sessions} between 1 and 1000`),
+    check('users_avatar_form', sql`${t.avatar} ~ '^[0-9a-f]{32}$'`),
     check('users_not_own_manager', sql`${t.manager_id} <> ${t.id}`),
   ],
 )

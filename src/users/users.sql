@@ -74,7 +74,7 @@ language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
   -- all not the unit, from which the scopes team and department are measured.
-  own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description}';
+  own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description,avatar}';
   -- Columns that the database keeps itself.
   kept text[] := '{name,updated_at,email_verified,phone_verified}';
   changed text[];
@@ -211,7 +211,7 @@ call access.protect('freehold.users', 'user',
   unit => 'unit_id',
   inserts => '{}',
   updates => '{username,email,given_name,family_name,phone,role,unit_id,organization_id,manager_id,designation,
-    description,locale,timezone,preferences,joined_at,terminated_at,is_active,max_sessions}',
+    description,locale,timezone,preferences,joined_at,terminated_at,is_active,max_sessions,avatar}',
   deletes => false,
   updated_with => '{update,delete}');
 

@@ -37,6 +37,7 @@ export const User = z
     locale: z.string(),
     timezone: z.string(),
     preferences: z.record(z.string(), z.unknown()),
+    avatar: z.string().nullable().openapi({ description: 'The version of the picture at `users/{id}/avatar`; null: initials' }),
     joined_at: z.iso.datetime().nullable(),
     terminated_at: z.iso.datetime().nullable(),
     erased_at: z.iso.datetime().nullable().openapi({ description: 'When the person was erased: a former user is left' }),
@@ -93,7 +94,7 @@ const ORGANIZATION = sql`(to_jsonb(u) ->> 'organization_id')::uuid`
 
 /** The columns of `freehold.users u` that are returned, without `roles`. */
 export const userColumns = sql`u.id, u.username, u.email, u.email_verified, u.given_name, u.family_name, u.phone, u.phone_verified, ${ROLE} as role, u.unit_id, ${ORGANIZATION} as organization_id, u.manager_id,
-  u.designation, u.description, u.is_active, u.must_change_password, (${FACTORS}) as factors, u.locale, u.timezone, u.preferences, ${rfc3339('u.joined_at')} as joined_at,
+  u.designation, u.description, u.is_active, u.must_change_password, (${FACTORS}) as factors, u.locale, u.timezone, u.preferences, to_jsonb(u) ->> 'avatar' as avatar, ${rfc3339('u.joined_at')} as joined_at,
   ${rfc3339('u.terminated_at')} as terminated_at, ${rfc3339('u.erased_at')} as erased_at, u.max_sessions, ${rfc3339('u.created_at')} as created_at, ${rfc3339('u.updated_at')} as updated_at`
 
 /** The names of the active roles that are assigned to a user now. */

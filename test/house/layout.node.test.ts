@@ -16,7 +16,7 @@ const FLOORS = [
   ['organizations'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
-  ['employees', 'mail', 'roles', 'sessions'],
+  ['avatars', 'employees', 'mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
   ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],

@@ -97,5 +97,5 @@ it('says of each table what becomes of it, and keeps only rows that hold nothing
       .filter(({ fate }) => fate === 'keep')
       .map(({ relation }) => relation)
       .sort(),
-  ).toEqual(['access.session_places', 'freehold.erasures', 'freehold.user_periods'])
+  ).toEqual(['access.left_avatars', 'access.session_places', 'freehold.erasures', 'freehold.user_periods'])
 })

@@ -8,7 +8,7 @@ export type Shown = { status: number; html: string; headers: Headers; location: 
 type Ask = {
   method?: string
   form?: Record<string, string>
-  raw?: string
+  raw?: string | Uint8Array<ArrayBuffer>
   /** An empty one is not sent. */
   headers?: Record<string, string>
   /** Among many of one person, where a login waits for others and asks again: it is held to no budget. */

@@ -1,3 +1,4 @@
+import { avatars } from './avatars.ts'
 import { doctor } from './doctor.ts'
 import { look } from './look.ts'
 import { oauth } from './oauth.ts'
@@ -13,6 +14,7 @@ export const worker = {
   ...doctor,
   ...tenants,
   ...oauth,
+  ...avatars,
   ...look,
   ...origins,
   ...passkeys,

@@ -1,7 +1,7 @@
 import type { Words } from './words.ts'
 
 /** What the parts of the account page say. */
-export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts'> = {
+export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins'> = {
   mfa: {
     title: 'Second factor',
     is_on: 'An authenticator app is set up: a login needs a code of it. To change or remove it, enter your password and a code.',
@@ -70,6 +70,38 @@ export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts'>
     rotate: 'Rotate',
     rotate_of: 'Rotate the key {name}',
     rotated_lead: 'Copy it now: it is shown this once, and nobody can read it again. The key before it works for another hour.',
+  },
+  data: {
+    title: 'Your data',
+    picture: 'Your picture',
+    picture_alt: 'Your picture as others see it',
+    initials_alt: 'Your initials, which others see',
+    choose: 'Choose a picture',
+    picture_hint: 'A PNG, JPEG or WebP of at most 2 MiB. Where and with what it was taken is removed.',
+    upload: 'Use this picture',
+    remove: 'Remove the picture',
+    export: 'Download your data',
+    export_lead:
+      'Everything that is known of you here: your profile, your sessions, what you did. As a file for programs, or as tables.',
+    as_json: 'One file (JSON)',
+    as_zip: 'Tables (CSV in a ZIP)',
+    erase: 'Erase your account',
+    erase_lead:
+      'After seven days everything about you is erased for ever. Until then you can go on as before, and change your mind here or by the mail that we send you.',
+    sure: 'I know that nobody can bring my account back.',
+    erased_at: 'Your account will be erased on',
+    is_open: 'Until then everything works as before.',
+    by_admin: 'An administrator asked for it: only an administrator can cancel it.',
+    keep: 'Keep my account',
+  },
+  logins: {
+    title: 'Logins from elsewhere',
+    lead: 'With these accounts elsewhere you log in here.',
+    none: 'You have no logins from elsewhere.',
+    used: 'Last used',
+    remove: 'Remove',
+    remove_of: 'Remove the login with {name}',
+    only_way: 'This is the only way into your account. Set a password or add a passkey first.',
   },
   accounts: {
     title: 'Other accounts in this browser',

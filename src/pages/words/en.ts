@@ -63,6 +63,12 @@ export const en: Words = {
     passkey_was_removed: 'That passkey had been removed before.',
     key_revoked: 'The API key is revoked.',
     key_was_revoked: 'That API key had been revoked before.',
+    picture_set: 'Others see your new picture.',
+    picture_removed: 'Your picture is removed: others see your initials.',
+    erasure_asked: 'Your account will be erased in seven days. A mail that cancels it is on its way to you.',
+    erasure_cancelled: 'Your account stays.',
+    login_removed: 'The login is removed.',
+    login_was_removed: 'That login had been removed before.',
     key_was_shown: 'That key was made and shown before. If you have not copied it, revoke it and create another.',
   },
   problems: {

@@ -1,7 +1,7 @@
 import type { Words } from './words.ts'
 
 /** What the parts of the account page say. */
-export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts'> = {
+export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins'> = {
   mfa: {
     title: 'Segundo factor',
     is_on:
@@ -73,6 +73,38 @@ export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts'>
     rotate_of: 'Rotar la clave {name}',
     rotated_lead:
       'Cópiala ahora: solo se muestra esta vez y nadie puede volver a leerla. La clave anterior funciona una hora más.',
+  },
+  data: {
+    title: 'Tus datos',
+    picture: 'Tu foto',
+    picture_alt: 'Tu foto como la ven los demás',
+    initials_alt: 'Tus iniciales, que ven los demás',
+    choose: 'Elige una foto',
+    picture_hint: 'Un PNG, JPEG o WebP de 2 MiB como máximo. Se quita dónde y con qué se tomó.',
+    upload: 'Usar esta foto',
+    remove: 'Quitar la foto',
+    export: 'Descargar tus datos',
+    export_lead:
+      'Todo lo que se sabe de ti aquí: tu perfil, tus sesiones, lo que hiciste. Como archivo para programas o como tablas.',
+    as_json: 'Un archivo (JSON)',
+    as_zip: 'Tablas (CSV en un ZIP)',
+    erase: 'Borrar tu cuenta',
+    erase_lead:
+      'Tras siete días se borra para siempre todo lo que se sabe de ti. Hasta entonces puedes seguir como siempre y cambiar de opinión aquí o con el correo que te enviamos.',
+    sure: 'Sé que nadie puede recuperar mi cuenta.',
+    erased_at: 'Tu cuenta se borrará el',
+    is_open: 'Hasta entonces todo funciona como siempre.',
+    by_admin: 'Lo pidió un administrador: solo un administrador puede cancelarlo.',
+    keep: 'Conservar mi cuenta',
+  },
+  logins: {
+    title: 'Accesos de otros servicios',
+    lead: 'Con estas cuentas de otros servicios inicias sesión aquí.',
+    none: 'No tienes accesos de otros servicios.',
+    used: 'Último uso',
+    remove: 'Quitar',
+    remove_of: 'Quitar el acceso con {name}',
+    only_way: 'Es la única forma de entrar en tu cuenta. Primero define una contraseña o agrega una llave de acceso.',
   },
   accounts: {
     title: 'Otras cuentas en este navegador',

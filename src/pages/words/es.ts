@@ -66,6 +66,12 @@ export const es: Words = {
     passkey_was_removed: 'Esa llave de acceso ya estaba quitada.',
     key_revoked: 'La clave de API está revocada.',
     key_was_revoked: 'Esa clave de API ya estaba revocada.',
+    picture_set: 'Los demás ven tu foto nueva.',
+    picture_removed: 'Se quitó tu foto: los demás ven tus iniciales.',
+    erasure_asked: 'Tu cuenta se borrará en siete días. Va en camino un correo que lo cancela.',
+    erasure_cancelled: 'Tu cuenta se conserva.',
+    login_removed: 'Se quitó el acceso.',
+    login_was_removed: 'Ese acceso ya se había quitado.',
     key_was_shown: 'Esa clave ya se creó y se mostró antes. Si no la copiaste, revócala y crea otra.',
   },
   problems: {

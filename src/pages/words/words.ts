@@ -1,5 +1,7 @@
+import type { DataWords } from './data-words.ts'
+
 /** Everything that a page says, in one language. `{name}` is the tenant's. Keys of `said` and `problems` are codes. */
-export type Words = {
+export type Words = DataWords & {
   show: string
   hide: string
   optional: string
@@ -224,5 +226,11 @@ export const SAID = [
   'key_revoked',
   'key_was_revoked',
   'key_was_shown',
+  'picture_set',
+  'picture_removed',
+  'erasure_asked',
+  'erasure_cancelled',
+  'login_removed',
+  'login_was_removed',
 ] as const
 export type Said = (typeof SAID)[number]

@@ -1,8 +1,9 @@
 /**
- * Erasing a tenant destroys its database, logins and keys and deletes its row; the platform's audit of it stays, and a certificate.
+ * Erasing a tenant destroys its database, logins, keys and pictures and deletes its row; the platform's audit of it stays, and a certificate.
  * Threat: data or credentials that outlive the tenant, and an erasure that destroys another tenant's database.
  */
 import { sql } from 'drizzle-orm'
+import { filesOf, removeAll } from '../../avatars/store.ts'
 import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
 import type { Ctx } from '../../kernel/context.ts'
@@ -62,6 +63,9 @@ export async function erase(env: Env, config: Config, id: string, trace_id: stri
     await removeMoving(config, id)
     await removeRotating(config, job)
     const is_removed = (await isolations[job.tenant.isolation]?.remove(job)) ?? false
+    // After the database, without which nobody keeps another. What is gone already is no failure, as above.
+    const files = filesOf(env)
+    if (files) await removeAll(files, id)
     const deletions = [
       await certify(config, job, is_removed),
       sql`delete from platform.provisioning_steps where tenant_id = ${id}`,

@@ -11,6 +11,7 @@ import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
 import { mustBeOpen } from '../fence/fence.ts'
+import { avatarsOf, removeLeftAvatars, sweepAvatars } from './avatars.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { eraseDue, erasuresOf } from './erasures.ts'
 import { isWipeDue, wipeOrganizations } from './organizations.ts'
@@ -35,13 +36,18 @@ const UNAVAILABLE_MS = 5 * 60_000
 
 type Realm = AuditedRealm & Reporting
 type Found = MaintenanceResult & { days: Day[] | null; name: string; head: NextHead | null; is_mail_due: boolean }
-type Run = { config: Config; trace_id: string; end: number; also: (realm: Realm) => SQL[] }
+type Run = { config: Config; trace_id: string; end: number; files: R2Bucket | null; also: (realm: Realm) => SQL[] }
 
 /**
  * Maintains the platform's realm and the tenants that are due. One round trip to each, more where much is to be checkpointed or
- * purged; two to the master for each hundred. Returns how many audit heads moved, and the names of the realms that have mail due.
+ * purged; two to the master for each hundred. `files`: where pictures are; null: nowhere. Returns how many audit heads moved, and the
+ * names of the realms that have mail due.
  */
-export async function runMaintenance(config: Config, trace_id = newTraceId()): Promise<{ moved: number; due: string[] }> {
+export async function runMaintenance(
+  config: Config,
+  trace_id = newTraceId(),
+  files: R2Bucket | null = null,
+): Promise<{ moved: number; due: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = (realm: Realm) => [
     // Before what limits mail is locked (src/limits/limits.sql).
@@ -51,13 +57,13 @@ export async function runMaintenance(config: Config, trace_id = newTraceId()): P
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
-            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, now() + interval '1 day') end as due_at,
-          ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due,
+            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, now() + interval '1 day') end as due_at,
+          ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due, ${avatarsOf(realm).is_due} as is_avatar_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
           ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
-  const run = { config, trace_id, end: Date.now() + RUN_MS, also }
+  const run = { config, trace_id, end: Date.now() + RUN_MS, files, also }
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
   const total = { moved: 0, due: [] as string[] }
   let page = platform as Realm[]
@@ -88,7 +94,7 @@ async function maintainPage(run: Run, realms: Realm[]): Promise<Found[]> {
   return found
 }
 
-async function maintain({ config, trace_id, end, also }: Run, realm: Realm): Promise<Found> {
+async function maintain({ config, trace_id, end, files, also }: Run, realm: Realm): Promise<Found> {
   const { id: realm_id, name } = realm
   const nothing = { realm_id, name, head: null, is_mail_due: false, users_counted: null, days: null }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
@@ -99,7 +105,8 @@ async function maintain({ config, trace_id, end, also }: Run, realm: Realm): Pro
     // Before erasures, which it may ask for.
     const is_wiped = answer.is_wipe_due !== true || (await wipeOrganizations(url, name, trace_id))
     const is_erased = (answer.is_erasure_due !== true && answer.is_wipe_due !== true) || (await eraseDue(url, name, trace_id))
-    const due_at = answer.due_at && is_purged && is_wiped && is_erased ? String(answer.due_at) : null
+    const is_removed = !files || (await tendAvatars(files, realm, url, trace_id, answer))
+    const due_at = answer.due_at && is_purged && is_wiped && is_erased && is_removed ? String(answer.due_at) : null
     const users_counted = Number(answer.users_counted)
     const days = (answer.days ?? null) as Day[] | null
     return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted, days }
@@ -107,6 +114,20 @@ async function maintain({ config, trace_id, end, also }: Run, realm: Realm): Pro
     log('maintenance failed', { tenant: name, trace_id, error: error instanceof Error ? error.message : String(error) })
     return { ...nothing, was_begun: true, due_at: new Date(Date.now() + UNAVAILABLE_MS).toISOString() }
   }
+}
+
+/** Pictures: what was noted, also a moment ago by an erasure; and with the purge what nobody noted. False: there is more. */
+async function tendAvatars(
+  files: R2Bucket,
+  realm: Realm,
+  url: string,
+  trace_id: string,
+  answer: Record<string, unknown>,
+): Promise<boolean> {
+  const at = { files, url, tenant_id: realm.id, tenant: realm.name, trace_id }
+  const is_newest = avatarsOf(realm).is_known
+  if (is_newest && answer.is_purge_due === true) await sweepAvatars(at)
+  return !(is_newest && (answer.is_avatar_due === true || answer.is_erasure_due === true)) || removeLeftAvatars(at)
 }
 
 /** Purges expired rows. False: there are more. Never fails: after an error the next maintenance tries again. */
