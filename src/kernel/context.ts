@@ -49,12 +49,8 @@ export type Need = { permission: string | null; any_password: boolean; only_read
 /** Of a session: its user authenticated within the last `fresh` minutes, by `aal` factors (null: ever, by any). A key is not asked. */
 export type StepUp = { fresh?: number | null; aal?: number | null }
 
-/** `session_id` is null for a caller with an API key. */
-export type Principal = {
-  user_id: string
-  session_id: string | null
-  scope: 'all' | 'organization' | 'department' | 'team' | 'own'
-}
+/** `session_id` is null for a caller with an API key; `scope` is one of access.scope (src/kernel/kernel.sql). */
+export type Principal = { user_id: string; session_id: string | null; scope: string }
 
 /** A request that creates something and may be repeated: its route, and the SHA-256 of its Idempotency-Key and of what it asks for. */
 export type Idempotency = {
