@@ -54,11 +54,14 @@ async function types(): Promise<void> {
   try {
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
     execFileSync(process.execPath, [tsc, '-p', join(HERE, 'tsconfig.json'), '--outDir', folder], { cwd: ROOT, stdio: 'inherit' })
+    // Shared with the Worker.
+    cpSync(join(folder, 'src/avatars/initials.d.ts'), join(folder, 'scripts/package/client/initials.d.ts'))
     for (const part of ['client', 'verify']) {
       const from = join(folder, 'scripts/package', part)
       for (const file of readdirSync(from)) {
         const text = readFileSync(join(from, file), 'utf8')
           .replace(/(from '\.\/[\w-]+)\.ts'/g, "$1.js'")
+          .replace(/'(\.\.\/)+src\/avatars\/initials\.ts'/g, "'./initials.js'")
           .replace(/(from "\.\/[\w-]+)\.ts"/g, '$1.js"')
         writeFileSync(join(from, file), text)
       }

@@ -47,6 +47,14 @@ export const TEXTS: Record<string, string> = {
     'Fields that are left out stay, `null` empties one (RFC 7396), and preferences are merged key by key. The `ETag` is that of `users/me`.',
   exportMe:
     'Returns what every table has of the user, without hashes and secrets, and what they did. It is recorded, and given ten times an hour.',
+  getMyAvatar:
+    'Answers a WebP of 256 or 64 pixels; where there is no picture, the initials as an SVG on a colour of the `sub`. Browsers keep it, and ask with `If-None-Match` before each use.',
+  setMyAvatar:
+    'Send the bytes of the image as the body. What it is, its first bytes say. It is cut to a square and made anew, without what the camera noted. Animations are refused.',
+  deleteMyAvatar: 'Its files are deleted after the answer.',
+  getUserAvatar: 'Like `auth/me/avatar`, of a user whom the caller can read. An `img` on a page of the tenant shows it by its cookie.',
+  setUserAvatar: 'Takes what `auth/me/avatar` takes.',
+  deleteUserAvatar: 'Its files are deleted after the answer.',
   requestErasure:
     'Seven days later the user is erased, and their entries in the audit are those of a former user. Until then they log in as before.',
   getErasure: 'Returns who asked for it, and when it will be done.',

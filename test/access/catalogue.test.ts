@@ -94,6 +94,7 @@ const APP_MAY_CALL = [
   'access.scope_owner_ids()',
   'access.scope_unit_ids()',
   'access.session()',
+  'access.set_own_avatar(text)',
   'access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb)',
   'access.step_up_by_code(uuid,text,bigint,text)',
   'access.step_up_by_passkey(uuid,text,bytea,text,bytea,timestamp with time zone,bigint)',

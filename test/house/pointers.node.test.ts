@@ -34,6 +34,7 @@ it('functions that are named are defined', () => {
     'session_places_session',
     'passkey_challenges',
     'external_tokens',
+    'left_avatars',
   ])
     defined.add(`access.${table}`)
   const named = pointers(/(?<![\w.'])(access\.[a-z_]+)\b(?!')/g)

@@ -9,6 +9,7 @@ import { ProblemError, problemOf } from './problem.ts'
 import { sessionOf, type Tokens } from './session.ts'
 import type { Client, Credentials, Options } from './types.ts'
 
+export { AVATAR_COLOURS, AVATAR_TEXT, colourOf, initialsOf } from '../../../src/avatars/initials.ts'
 export type { Code } from './codes.ts'
 export type { paths } from './paths.ts'
 export { type Issue, type ProblemCode, ProblemError } from './problem.ts'
