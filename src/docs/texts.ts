@@ -1,4 +1,6 @@
 /** What each operation does, by its operationId: what the summary leaves out. Permission and round trips are added to it. */
+import { people } from './texts-people.ts'
+
 export const TEXTS: Record<string, string> = {
   login:
     'Returns an access token and a refresh token, or with `cookie: true` on the host of the tenant sets them as cookies. Wrong, unknown, locked and inactive are answered alike. The form is that of the password grant of OAuth 2.0.',
@@ -52,7 +54,8 @@ export const TEXTS: Record<string, string> = {
   setMyAvatar:
     'Send the bytes of the image as the body. What it is, its first bytes say. It is cut to a square and made anew, without what the camera noted. Animations are refused.',
   deleteMyAvatar: 'Its files are deleted after the answer.',
-  getUserAvatar: 'Like `auth/me/avatar`, of a user whom the caller can read. An `img` on a page of the tenant shows it by its cookie.',
+  getUserAvatar:
+    'Like `auth/me/avatar`, of a user whom the caller can read. An `img` on a page of the tenant shows it by its cookie.',
   setUserAvatar: 'Takes what `auth/me/avatar` takes.',
   deleteUserAvatar: 'Its files are deleted after the answer.',
   requestErasure:
@@ -144,20 +147,7 @@ export const TEXTS: Record<string, string> = {
   approveDelegation: 'It takes effect now, or at `starts_at`.',
   rejectDelegation: 'It never takes effect.',
   revokeDelegation: 'It has no effect from the next request on.',
-  listUnits: 'Returns departments and their teams within the scope of the permission.',
-  createUnit: 'A department, or a team within one.',
-  getUnit: 'Returns a unit that the caller can access.',
-  replaceUnit: 'Without `parent_id` the unit becomes a root. `If-Match` prevents lost updates.',
-  updateUnit: 'Fields that are left out stay.',
-  deleteUnit: 'Refused with `in_use` while it has users or teams.',
-  listOrganizations: 'Returns organizations within the scope of the permission, and the one that the caller belongs to.',
-  createOrganization: 'With `unit_ids` it takes units along, with their users. A plan may limit how many there are.',
-  getOrganization: 'Returns it with the first page of its people, its units and the invitations that are open.',
-  updateOrganization: 'Settings are merged key by key. Its limit and plan group are changed at scope `all` alone.',
-  deleteOrganization: 'Begins with 202; the scheduled job does the rest. Its state is `ending` until it is not found any more.',
-  listOrganizationMembers: 'Returns members within the scope of the permission.',
-  putOrganizationMember: 'They leave another organization, with its units and the roles that they held within it.',
-  removeOrganizationMember: 'The roles that they held within it end.',
+  ...people,
   listActivities: 'Filter by user, type, resource and time. What the caller may not see is left out.',
   createActivity:
     'A service records what somebody did there, under the trace id of this request. It becomes part of the chain of hashes.',

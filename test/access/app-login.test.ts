@@ -187,6 +187,7 @@ describe('the app login of a tenant', () => {
     "update freehold.units set name = 'planted'",
     'update freehold.delegations set revoked_at = now()',
     "update freehold.organizations set name = 'planted'",
+    "update freehold.employees set position = 'planted'",
     'delete from freehold.units',
     "update freehold.audiences set token_permissions = 'none'",
     'delete from freehold.audiences',
@@ -204,6 +205,7 @@ describe('the app login of a tenant', () => {
     "insert into freehold.permissions (id, name) values (gen_random_uuid(), 'planted:read')",
     "insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'planted')",
     "insert into freehold.organizations (id, name) values (gen_random_uuid(), 'planted')",
+    "insert into freehold.employees (id, document_type, document_number, given_names, family_name) values (gen_random_uuid(), 'dni', '1', 'p', 'p')",
     "insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://planted.test', 'planted')",
     "select access.first_password(gen_random_uuid(), 'x')",
   ])('is refused when it was admitted for something else: %s', async (statement) => {

@@ -34,6 +34,7 @@ const TABLES = [
   'audit_log',
   'delegation_permissions',
   'delegations',
+  'employees',
   'external_identities',
   'logo',
   'organizations',

@@ -27,7 +27,8 @@ beforeAll(async () => {
   await addRole(realm, 'nurse', ['employee:read', 'employee:read_sensitive'], 'department')
   await addRole(realm, 'worker', ['employee:read', 'employee:read_sensitive', 'api_key:create'], 'own')
   for (const role of ['clerk', 'nurse']) who[role] = await addMember(realm, role, { roles: [role], unit_id: id.Water ?? null })
-  for (const name of ['mia', 'noa', 'pim']) who[name] = await addMember(realm, name, { roles: ['worker'], unit_id: id.Water ?? null })
+  for (const name of ['mia', 'noa', 'pim'])
+    who[name] = await addMember(realm, name, { roles: ['worker'], unit_id: id.Water ?? null })
 })
 
 let number = 40_000_000

@@ -1,6 +1,7 @@
 /** All of the Spanish, as the asset has it (scripts/bundle/assets.ts). The Worker imports its type alone. */
 import { database } from './database.ts'
 import { emailLogin } from './email-login.ts'
+import { employees } from './employees.ts'
 import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { impersonation } from './impersonation.ts'
@@ -14,7 +15,16 @@ export type Spanish = { problems: typeof problems; sentences: [english: string, 
 
 export const spanish: Spanish = {
   problems,
-  sentences: [worker, operators, database, emailLogin, external, factors, impersonation, organizations, personal].flatMap((table) =>
-    Object.entries(table),
-  ),
+  sentences: [
+    worker,
+    operators,
+    database,
+    emailLogin,
+    employees,
+    external,
+    factors,
+    impersonation,
+    organizations,
+    personal,
+  ].flatMap((table) => Object.entries(table)),
 }
