@@ -29,6 +29,7 @@ import { redirectPages } from './http/renamed.ts'
 import { requireHttps } from './http/transport.ts'
 import { VERSION } from './http/version.ts'
 import { impersonationRoutes } from './impersonation/routes.ts'
+import { invitationRoutes } from './invitations/routes.ts'
 import { limitRoutes } from './limits/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
@@ -37,6 +38,7 @@ import { passkeyRoutes, relatedOriginRoutes } from './passkeys/routes.ts'
 import { personalRoutes, userErasureRoutes } from './personal/routes.ts'
 import { providerRoutes } from './providers/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
+import { groupRoutes } from './roles/group-routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
 import { sessionRoutes, userSessionRoutes } from './sessions/routes.ts'
@@ -118,10 +120,9 @@ app.route('/api/v1/usage', limitRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)
 app.route('/api/v1/audiences', audienceRoutes).route('/api/v1', accessRoutes).route('/api/v1/permissions', permissionRoutes)
-app.route('/api/v1/users', overrideRoutes)
 app.route('/api/v1/roles', roleRoutes)
-app.route('/api/v1/users', assignmentRoutes)
-app.route('/api/v1/delegations', delegationRoutes)
+for (const routes of [overrideRoutes, assignmentRoutes, groupRoutes]) app.route('/api/v1/users', routes)
+app.route('/api/v1/delegations', delegationRoutes).route('/api/v1/invitations', invitationRoutes)
 app.route('/', docsRoutes)
 mountPages(app, plane(tenantPlane, countUse), notFound(app))
 app.get('/healthz', (c) => c.json({ status: 'ok' })).get('/version', (c) => c.json({ version: VERSION }))

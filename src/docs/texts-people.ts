@@ -14,6 +14,13 @@ export const people = {
   listOrganizationMembers: 'Returns members within the scope of the permission.',
   putOrganizationMember: 'They leave another organization, with its units and the roles that they held within it.',
   removeOrganizationMember: 'The roles that they held within it end.',
+  createInvitation:
+    'What is given is what the caller holds, decided again when it is accepted. Open invitations count for `max_users` and the limit of the organization.',
+  resendInvitation: 'It works for seven days from now. Whoever sends it again is its inviter from then on.',
+  acceptInvitation:
+    'The token of the mail works once. A new person sends a `password`; somebody who has an account sends it with their session, and is moved.',
+  previewInvitation: 'The token stays valid.',
+  setUserGroups: 'All or nothing. Roles that are not manageable stay as they are.',
   listEmployees: 'Within the scope of the permission. What is sensitive is masked without `employee:read_sensitive`.',
   createEmployee: 'One for each document, and at most one for each account.',
   reportEmployees: 'Without `at` those who are employed now; by status also those who have left.',

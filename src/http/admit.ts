@@ -60,6 +60,16 @@ export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {
 })
 
 /**
+ * A public endpoint that who is logged in asks as themselves: with a token, or a cookie that X-Account names. A cookie alone says
+ * nothing, because a browser sends it whoever is meant. Fails as `requireCredential` does.
+ */
+export const sessionIfAny = createMiddleware<AppEnv>((c, next) => {
+  const { headers } = c.req.raw
+  const is_sent = ['Authorization', 'X-API-Key', 'X-Account'].some((name) => headers.has(name))
+  return (is_sent ? requireCredential(needOf({}), 'session') : withoutAdmission)(c, next)
+})
+
+/**
  * Keys that their database admitted in this isolate, by realm and hash; at most 1,000. Where somebody in their network invents keys,
  * these go on. Whether one still works the database decides.
  */

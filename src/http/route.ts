@@ -3,10 +3,10 @@ import type { MiddlewareHandler } from 'hono'
 import type { StepUp } from '../kernel/context.ts'
 import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
-import { needOf, requireCredential, TWO_IF_ANY, withoutAdmission } from './admit.ts'
+import { needOf, requireCredential, sessionIfAny, TWO_IF_ANY, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
 import { checkQuery, type FileBody, FORMS, fileBody, JSON_TYPE, PATCH_TYPE, strictBody, typed, URLENCODED } from './body.ts'
-import { type Asked, answered, asked, isTagged, problemResponses } from './declared.ts'
+import { type Asked, answered, asked, isTagged, problemResponses, securityOf } from './declared.ts'
 import { EVENT_STREAM, LastEventId } from './events.ts'
 import { IdempotencyHeader, once } from './idempotency.ts'
 import { issuesIn, rootOf } from './issues.ts'
@@ -41,8 +41,8 @@ type Spec<P extends string, M extends string, B, F, Q, I, R> = StepUp & {
   summary: string
   /** The permission that admission requires; null: any admitted caller. Omitted with `public`. */
   permission?: string | null
-  /** A public endpoint: no admission. */
-  public?: true
+  /** A public endpoint: no admission. With `or_session` a session that is sent is admitted: it is asked as that user. */
+  public?: true | 'or_session'
   /** Sessions only: an API key is refused, whatever permissions it has; so is whoever acts as somebody else, unless `any-session`. */
   by?: 'session' | 'any-session'
   /** Also allowed while the password must be changed or has expired, or a second factor must be set up. */
@@ -109,11 +109,11 @@ export function route<
 >(spec: Spec<P, M, B, F, Q, I, R>) {
   const failures = spec.attempts ?? spec.failures
   // A POST that creates. Those under auth/ and imports answer with other statuses: they ignore the header.
-  const creates = spec.method === 'post' && 201 in spec.returns
+  const creates = spec.method === 'post' && 201 in spec.returns && !spec.public
   const codes = new Set<Code>([
     ...(creates ? IDEMPOTENT : []),
     ...(spec.body || spec.form || spec.lines || spec.file ? BODY : []),
-    ...(spec.public ? [] : AUTHENTICATED),
+    ...(spec.public === true ? [] : AUTHENTICATED),
     ...(spec.fresh || spec.aal ? (['step_up_required'] as const) : []),
     ...EVERY,
     ...(spec.problems ?? []),
@@ -143,7 +143,7 @@ export function route<
   ])
   const json = { 'application/json': { schema: bodyOf(spec) } }
   const headers: (Asked | false | undefined)[] = [
-    (!spec.public || spec.account) && 'X-Account',
+    (spec.public !== true || spec.account) && 'X-Account',
     codes.has('etag_mismatch') && 'If-Match',
     is_conditional && 'If-None-Match',
     spec.prefer && 'Prefer',
@@ -162,9 +162,9 @@ export function route<
     'x-fresh-minutes': spec.fresh ?? undefined,
     'x-aal': spec.aal ? Math.abs(spec.aal) : undefined,
     'x-aal-if-any': spec.aal === TWO_IF_ANY || undefined,
-    security: spec.public ? [] : [{ bearer: [] }, { cookie: [] }, ...(spec.by ? [] : [{ api_key: [] }])],
+    security: securityOf(spec),
     middleware: [
-      spec.public ? withoutAdmission : requireCredential(needOf(spec), spec.by),
+      spec.public ? (spec.public === true ? withoutAdmission : sessionIfAny) : requireCredential(needOf(spec), spec.by),
       ...(spec.attempts === undefined ? [] : [limitAttempts]),
       ...(failures === undefined ? [] : [limitFailures(failures)]),
       ...(spec.query ? [checkQuery] : []),

@@ -40,6 +40,8 @@ const PAGES: Partial<Record<MailKind, Page>> = {
   email_change: 'email_change',
   email_login: 'email_login',
   erasure_requested: 'cancel_erasure',
+  invitation: 'invitation',
+  invitation_to_organization: 'invitation',
 }
 /** Our own pages. A new address is confirmed as any other is; /email-change is where somebody who is logged in asks for one. */
 const OURS: Record<Page, string> = {
@@ -48,6 +50,7 @@ const OURS: Record<Page, string> = {
   email_change: '/verify-email',
   login: '/login',
   email_login: '/login/link',
+  invitation: '/invitation',
   cancel_erasure: '/cancel-erasure',
 }
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }

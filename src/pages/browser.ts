@@ -11,7 +11,7 @@ import { newToken, successorOf } from '../kernel/token.ts'
 
 /**
  * The secret of forms; the account that pages act for; what the accounts are called; the secret of a registration until its address is
- * verified; a login that was begun elsewhere.
+ * verified; a login that was begun elsewhere; the token of an invitation until somebody has logged in.
  */
 const NAMES = {
   form: '__Host-fh_form',
@@ -19,6 +19,7 @@ const NAMES = {
   names: '__Host-fh_names',
   registration: '__Host-fh_registration',
   external: '__Host-fh_external',
+  invitation: '__Host-fh_invitation',
 }
 type Name = keyof typeof NAMES
 const DAY = 86_400
@@ -28,8 +29,10 @@ const SECONDS: Record<Name, number> = {
   names: 30 * DAY,
   registration: DAY,
   external: FLOW_SECONDS,
+  invitation: 3600,
 }
-const SECRET = /^[\w-]{43}$/
+/** A token of ours, or one of a mail. */
+const SECRET = /^[\w-]{32}([\w-]{11})?$/
 const LONGEST_NEXT = 2000
 
 /** Lax: unlike those of the session they must also come with a link from elsewhere, or another tab's form would lose its secret. */

@@ -13,6 +13,7 @@ import { erasureDoors } from './erasure.tsx'
 import { errorPage } from './error.tsx'
 import { externalDoors } from './external.tsx'
 import { PAGE_FILES } from './files.ts'
+import { invitationDoors } from './invitation.tsx'
 import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
 import { loginDoorsElsewhere } from './logins.tsx'
@@ -38,6 +39,7 @@ export const doors: Door[] = [
   ...erasureDoors,
   ...resetDoors,
   ...registerDoors,
+  ...invitationDoors,
   ...keyDoors,
   ...dataDoors,
   ...loginDoorsElsewhere,

@@ -45,6 +45,7 @@ export const PersonalData = z
     passwords: Rows,
     mailed_tokens: Rows,
     registrations: Rows,
+    invitations: Rows,
     login_attempts: Rows,
     lockouts: Rows,
     erasures: Rows,

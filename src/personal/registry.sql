@@ -88,6 +88,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       'x.email = (select u.email from freehold.users u where u.id = $1)', 'x.email = any ($2) or x.username = any ($2)',
       '{email,username,given_name,family_name,locale,created_at,expires_at,used_at}',
       '{token_hash,secret_hash,password_hash,is_mailed}', 'delete'),
+    (38, 'freehold.invitations', 'invitations',
+      'x.accepted_by = $1 or x.email = (select u.email from freehold.users u where u.id = $1)', 'x.email = any ($2)',
+      '{id,email,organization_id,unit_id,role_ids,given_name,family_name,locale,created_at,sent_at,expires_at,accepted_at,
+        revoked_at}',
+      '{inviter_id,token_hash,updated_at,accepted_by,closed_at}', 'delete'),
     -- Of nobody known: what was tried from where the person came from.
     (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1',
       'x.identifier = any ($2) or x.user_id is null and exists (

@@ -108,6 +108,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), invited as (
+    delete from freehold.invitations
+    where id in (
+      select i.id
+      from freehold.invitations i
+      where i.expires_at < now() - interval '90 days'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), refreshed as (
     -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
     delete from freehold.refresh_tokens
@@ -180,6 +190,7 @@ begin
       (select count(*) from remembered),
       (select count(*) from ended),
       (select count(*) from registered),
+      (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
       (select count(*) from answered),

@@ -7,7 +7,7 @@
 import { z } from '@hono/zod-openapi'
 import type { Realm } from '../kernel/context.ts'
 
-const NAMES = ['verify_email', 'reset_password', 'email_change', 'login', 'email_login'] as const
+const NAMES = ['verify_email', 'reset_password', 'email_change', 'login', 'email_login', 'invitation'] as const
 export type LinkName = (typeof NAMES)[number]
 /** The links that are set. */
 export type Links = Partial<Record<LinkName, string>>

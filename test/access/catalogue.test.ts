@@ -5,6 +5,7 @@ import { type Database, databaseOf, master, refusalOf, rowsOf } from '../support
 import { makeTenant } from '../support/people.ts'
 
 const APP_MAY_CALL = [
+  'access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb)',
   'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
   'access.ask(jsonb)',
   'access.began_at(date,date)',
@@ -52,6 +53,8 @@ const APP_MAY_CALL = [
   'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
   'access.introspect(uuid,text,text,text,uuid,text)',
   'access.invitations_of(uuid)',
+  'access.invite(uuid,text,uuid,jsonb,bytea,text)',
+  'access.join_by_invitation(uuid,text,bytea)',
   'access.keep_answer(text,bytea,bytea,json,text)',
   'access.kept_answer(text,bytea,bytea,bytea)',
   'access.key()',
@@ -73,6 +76,7 @@ const APP_MAY_CALL = [
   'access.permission()',
   'access.phone_code(uuid,text,text,text)',
   'access.policy()',
+  'access.preview_invitation(uuid,text,bytea)',
   'access.principal()',
   'access.put_units(uuid,uuid[])',
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
@@ -89,14 +93,17 @@ const APP_MAY_CALL = [
   'access.request_erasure_of(uuid,text,boolean)',
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
   'access.require_reach(text,uuid,uuid)',
+  'access.resend_invitation(uuid,text,uuid,bytea,text)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
   'access.reset_factors(uuid)',
+  'access.revoke_invitation(uuid)',
   'access.revoke_token(uuid,text,text,text,uuid,jsonb)',
   'access.scope()',
   'access.scope_owner_ids()',
   'access.scope_unit_ids()',
   'access.sensitive_of(uuid[])',
   'access.session()',
+  'access.set_groups(uuid,jsonb)',
   'access.set_own_avatar(text)',
   'access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb)',
   'access.step_up_by_code(uuid,text,bigint,text)',
@@ -129,6 +136,7 @@ const APP_MAY_READ = [
     'delegations',
     'employees',
     'external_identities',
+    'invitations',
     'logo',
     'organizations',
     'overrides',
@@ -332,7 +340,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids')`,
     )
     expect(rows).toEqual([])
   })

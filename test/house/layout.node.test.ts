@@ -20,7 +20,7 @@ const FLOORS = [
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],
   ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],
-  ['email-login', 'factors', 'personal'],
+  ['email-login', 'factors', 'invitations', 'personal'],
   ['step-up'],
   ['pages'],
   ['app.ts'],

@@ -5,6 +5,7 @@ import { employees } from './employees.ts'
 import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { impersonation } from './impersonation.ts'
+import { invitations } from './invitations.ts'
 import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
@@ -24,6 +25,7 @@ export const spanish: Spanish = {
     external,
     factors,
     impersonation,
+    invitations,
     organizations,
     personal,
   ].flatMap((table) => Object.entries(table)),

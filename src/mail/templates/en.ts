@@ -138,6 +138,28 @@ export const en: MailLanguage = {
       ],
       action: 'Choose a new password',
     },
+    invitation: {
+      subject: '{inviter} invites you to {tenant}',
+      paragraphs: [
+        '{inviter} invites you to {tenant}. Here you accept, and choose how you log in:',
+        '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
+        'The link works once, until {expires_at}. If you do not know {inviter}, do nothing: nothing happens without you.',
+      ],
+      action: 'See the invitation',
+    },
+    invitation_to_organization: {
+      subject: '{inviter} invites you to {organization}',
+      paragraphs: [
+        '{inviter} invites you to {organization} at {tenant}. Here you accept; if you have an account at {tenant}, log in with it first:',
+        '{link}',
+        'If the page asks for a code, it is this one:',
+        '{token}',
+        'The link works once, until {expires_at}. If you do not know {inviter}, do nothing: nothing happens without you.',
+      ],
+      action: 'See the invitation',
+    },
     register: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

@@ -17,6 +17,8 @@ export const KINDS = {
   password_reset: ['link', 'token', 'expires_at'],
   password_reset_by_admin: ['link', 'token', 'expires_at'],
   password_reset_link: ['link', 'token', 'expires_at'],
+  invitation: ['link', 'token', 'inviter', 'expires_at'],
+  invitation_to_organization: ['link', 'token', 'inviter', 'organization', 'expires_at'],
   register: ['link', 'token'],
   register_known: ['login'],
   email_login: ['link', 'code', 'network', 'expires_at'],

@@ -58,6 +58,21 @@ export type Words = DataWords & {
     confirm_submit: string
     not_you: string
   }
+  invitation: {
+    title: string
+    lead: string
+    go_on: string
+    by: string
+    to: string
+    until: string
+    given_name: string
+    family_name: string
+    submit: string
+    known: string
+    log_in: string
+    join_lead: string
+    other_account: string
+  }
   external: { with: string }
   reload: { title: string; text: string; link: string }
   reset: {
@@ -213,6 +228,8 @@ export const SAID = [
   'mail_sent',
   'mail_again',
   'registered',
+  'invited',
+  'joined',
   'code_sent',
   'email_asked',
   'kept',
