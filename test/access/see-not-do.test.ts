@@ -124,7 +124,7 @@ const BODIES: [RegExp, object][] = [
   [/^POST .*overrides/, { permission: 'user:update', effect: 'deny' }],
   [/^POST .*users\/\{id\}\/roles/, { role_id: NOBODY }],
   [/^POST .*(reset-password|rotate)/, {}],
-  [/^POST .*erase/, { reason: 'x' }],
+  [/^POST .*(erase|impersonate)/, { reason: 'x' }],
   [/^PATCH .*(api-keys|passkeys)/, { name: 'renamed' }],
   [/^PATCH/, {}],
 ]
