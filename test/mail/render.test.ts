@@ -236,7 +236,6 @@ describe('a text that somebody chose', () => {
         erase_at: '2026-03-04T05:06:07Z',
         new_email: 'new@acme-test',
         network: chosen,
-        reason: chosen,
         key_name: chosen,
         passkey_name: chosen,
         provider: chosen,
