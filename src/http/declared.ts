@@ -72,7 +72,7 @@ export const answered = (...names: (Answered | false | null | undefined)[]) =>
 export const isTagged = (schema: z.ZodType | null) => schema instanceof z.ZodObject && 'updated_at' in schema.shape
 
 /** The credentials that a route takes: none, one of these, or with `or_session` either. */
-export const securityOf = ({ public: is_public, by }: { public?: true | 'or_session'; by?: 'session' }) => {
+export const securityOf = ({ public: is_public, by }: { public?: true | 'or_session'; by?: 'session' | 'any-session' }) => {
   const session = [{ bearer: [] }, { cookie: [] }]
   if (is_public) return is_public === true ? [] : [{}, ...session]
   return by ? session : [...session, { api_key: [] }]

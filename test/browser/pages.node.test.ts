@@ -196,7 +196,10 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
     '/account/passkeys',
     '/account/mfa',
     '/account/mfa set up',
+    '/account/data',
+    '/account/logins',
     '/cancel-erasure',
+    '/invitation',
     '/email-change',
     '/account/nothing',
   ]
