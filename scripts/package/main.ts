@@ -55,7 +55,7 @@ async function types(): Promise<void> {
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
     execFileSync(process.execPath, [tsc, '-p', join(HERE, 'tsconfig.json'), '--outDir', folder], { cwd: ROOT, stdio: 'inherit' })
     // Shared with the Worker.
-    cpSync(join(folder, 'src/avatars/initials.d.ts'), join(folder, 'scripts/package/client/initials.d.ts'))
+    cpSync(join(folder, 'src', 'avatars', 'initials.d.ts'), join(folder, 'scripts', 'package', 'client', 'initials.d.ts'))
     for (const part of ['client', 'verify']) {
       const from = join(folder, 'scripts/package', part)
       for (const file of readdirSync(from)) {

@@ -19,7 +19,7 @@ p{margin:0;overflow-wrap:anywhere}
 a{color:var(--accent);text-underline-offset:.2em;text-decoration-thickness:1px}
 a:hover{text-decoration-thickness:2px}
 form{display:grid;gap:var(--gap)}
-.lead+form,h1+form,h1+.facts,.lead+.facts,.facts+form,h2+form,.note+form,.alert+form,h2+.rows,.lead+.rows{margin-top:1.5rem}
+.lead+form,h1+form,h1+.facts,.lead+.facts,.facts+form,h2+form,.note+form,.row+form,.alert+form,h2+.rows,.lead+.rows{margin-top:1.5rem}
 .card>form+form,.card>form+.button{margin-top:.75rem}
 .card>.button{width:100%}
 .field{display:grid;gap:.4375rem;min-width:0}
