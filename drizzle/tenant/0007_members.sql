@@ -1,15 +1,45 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
+--   creates table access.left_avatars
 --   creates table freehold.employees
+--   creates table freehold.invitations
+--   creates table freehold.organizations
+--   alters table freehold.audit_detail
+--   alters table freehold.providers
+--   alters table freehold.user_roles
+--   alters table freehold.sessions
+--   alters table freehold.units
+--   alters table freehold.users
 -- Definitions:
---   creates 16 objects
---   replaces function access.personal_tables
---   replaces function access.require_reach
+--   creates 100 objects
+--   replaces 44 objects
+--   drops and creates policy read on freehold.sessions
+--   drops and creates policy change on freehold.sessions
+--   drops and creates trigger after_session_end on freehold.sessions
 --   drops and creates procedure access.protect
+--   drops and creates function access.must_hold_role
+--   drops and creates function access.set_audit_actor
 
 set local check_function_bodies = off;
 --> statement-breakpoint
+drop policy read on freehold.sessions;
+--> statement-breakpoint
+drop policy change on freehold.sessions;
+--> statement-breakpoint
+drop trigger after_session_end on freehold.sessions;
+--> statement-breakpoint
 drop procedure access.protect(regclass,text,text,text,text,boolean,text[],text[],text[],boolean,text[],text[],boolean);
+--> statement-breakpoint
+drop function access.must_hold_role(uuid,uuid[]);
+--> statement-breakpoint
+drop function access.set_audit_actor(uuid,text,jsonb);
+--> statement-breakpoint
+CREATE TABLE "access"."left_avatars" (
+  "user_id" uuid NOT NULL,
+  "version" text NOT NULL,
+  "left_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "left_avatars_user_id_version_pk" PRIMARY KEY("user_id","version")
+);
 --> statement-breakpoint
 CREATE TABLE "freehold"."employees" (
   "id" uuid PRIMARY KEY NOT NULL,
@@ -46,9 +76,86 @@ CREATE TABLE "freehold"."employees" (
   CONSTRAINT "employees_termination" CHECK ("freehold"."employees"."terminated_at" is not null or "freehold"."employees"."termination_reason" is null)
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."invitations" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "email" text NOT NULL,
+  "inviter_id" uuid NOT NULL,
+  "organization_id" uuid,
+  "unit_id" uuid,
+  "role_ids" uuid[] DEFAULT '{}' NOT NULL,
+  "given_name" text,
+  "family_name" text,
+  "locale" text DEFAULT 'en' NOT NULL,
+  "token_hash" "bytea" NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "sent_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "expires_at" timestamp with time zone NOT NULL,
+  "accepted_at" timestamp with time zone,
+  "accepted_by" uuid,
+  "revoked_at" timestamp with time zone,
+  "closed_at" timestamp with time zone,
+  CONSTRAINT "invitations_roles" CHECK (cardinality("freehold"."invitations"."role_ids") <= 20)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."organizations" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "name" text NOT NULL,
+  "folded" text GENERATED ALWAYS AS (lower(name)) STORED NOT NULL,
+  "unit_id" uuid,
+  "settings" jsonb DEFAULT '{}'::jsonb NOT NULL,
+  "plan_group" text,
+  "user_limit" integer,
+  "active_users" integer DEFAULT 0 NOT NULL,
+  "state" text DEFAULT 'active' NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "ended_at" timestamp with time zone,
+  "ending_people" text,
+  "ending_by" uuid,
+  "ending_counts" jsonb,
+  CONSTRAINT "organizations_name_form" CHECK (length("freehold"."organizations"."name") between 1 and 70),
+  CONSTRAINT "organizations_plan_group_form" CHECK (length("freehold"."organizations"."plan_group") between 1 and 64),
+  CONSTRAINT "organizations_user_limit" CHECK ("freehold"."organizations"."user_limit" between 1 and 1000000),
+  CONSTRAINT "organizations_active_users" CHECK ("freehold"."organizations"."active_users" >= 0),
+  CONSTRAINT "organizations_state" CHECK ("freehold"."organizations"."state" in ('active', 'ending', 'ended'))
+);
+--> statement-breakpoint
+DROP INDEX "freehold"."units_root_name";
+--> statement-breakpoint
+ALTER TABLE "freehold"."audit_detail" ADD COLUMN "impersonator_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."providers" ADD COLUMN "accepts_tokens" boolean DEFAULT false NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."user_roles" ADD COLUMN "organization_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_session_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonation_reason" text;
+--> statement-breakpoint
+ALTER TABLE "freehold"."units" ADD COLUMN "organization_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."users" ADD COLUMN "organization_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."users" ADD COLUMN "avatar" text;
+--> statement-breakpoint
+ALTER TABLE "access"."left_avatars" ADD CONSTRAINT "left_avatars_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_unit_id_units_id_fk" FOREIGN KEY ("unit_id") REFERENCES "freehold"."units"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_inviter_id_users_id_fk" FOREIGN KEY ("inviter_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_organization_id_organizations_id_fk" FOREIGN KEY ("organization_id") REFERENCES "freehold"."organizations"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_unit_id_units_id_fk" FOREIGN KEY ("unit_id") REFERENCES "freehold"."units"("id") ON DELETE set null ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_accepted_by_users_id_fk" FOREIGN KEY ("accepted_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+CREATE INDEX "left_avatars_at" ON "access"."left_avatars" USING btree ("left_at");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "employees_document" ON "freehold"."employees" USING btree (lower(document_type),upper(document_number));
 --> statement-breakpoint
@@ -62,12 +169,908 @@ CREATE INDEX "employees_unit_name" ON "freehold"."employees" USING btree ("unit_
 --> statement-breakpoint
 CREATE INDEX "employees_unit_created" ON "freehold"."employees" USING btree ("unit_id","created_at","id");
 --> statement-breakpoint
+CREATE UNIQUE INDEX "invitations_token" ON "freehold"."invitations" USING btree ("token_hash");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "invitations_open" ON "freehold"."invitations" USING btree ("email",coalesce(organization_id, '00000000-0000-0000-0000-000000000000'::uuid)) WHERE "freehold"."invitations"."closed_at" is null;
+--> statement-breakpoint
+CREATE INDEX "invitations_created" ON "freehold"."invitations" USING btree ("created_at","id");
+--> statement-breakpoint
+CREATE INDEX "invitations_unit_created" ON "freehold"."invitations" USING btree ("unit_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "invitations_inviter_created" ON "freehold"."invitations" USING btree ("inviter_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "invitations_inviter_sent" ON "freehold"."invitations" USING btree ("inviter_id","sent_at");
+--> statement-breakpoint
+CREATE INDEX "invitations_email" ON "freehold"."invitations" USING btree ("email");
+--> statement-breakpoint
+CREATE INDEX "invitations_accepted_by" ON "freehold"."invitations" USING btree ("accepted_by");
+--> statement-breakpoint
+CREATE INDEX "invitations_expired" ON "freehold"."invitations" USING btree ("expires_at");
+--> statement-breakpoint
+CREATE INDEX "invitations_organization" ON "freehold"."invitations" USING btree ("organization_id","created_at","id");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "organizations_name" ON "freehold"."organizations" USING btree ("folded") WHERE "freehold"."organizations"."state" <> 'ended';
+--> statement-breakpoint
+CREATE INDEX "organizations_by_name" ON "freehold"."organizations" USING btree (folded collate "C","id");
+--> statement-breakpoint
+CREATE INDEX "organizations_ending" ON "freehold"."organizations" USING btree ("updated_at","id") WHERE "freehold"."organizations"."state" = 'ending';
+--> statement-breakpoint
+CREATE INDEX "organizations_by_created" ON "freehold"."organizations" USING btree ("created_at","id");
+--> statement-breakpoint
+ALTER TABLE "freehold"."user_roles" ADD CONSTRAINT "user_roles_organization_id_organizations_id_fk" FOREIGN KEY ("organization_id") REFERENCES "freehold"."organizations"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonator_id_users_id_fk" FOREIGN KEY ("impersonator_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."units" ADD CONSTRAINT "units_organization_id_organizations_id_fk" FOREIGN KEY ("organization_id") REFERENCES "freehold"."organizations"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_organization_id_organizations_id_fk" FOREIGN KEY ("organization_id") REFERENCES "freehold"."organizations"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+CREATE INDEX "audit_detail_impersonator" ON "freehold"."audit_detail" USING btree ("impersonator_id") WHERE "freehold"."audit_detail"."impersonator_id" is not null;
+--> statement-breakpoint
+CREATE INDEX "user_roles_organization" ON "freehold"."user_roles" USING btree ("organization_id") WHERE "freehold"."user_roles"."organization_id" is not null;
+--> statement-breakpoint
+CREATE INDEX "sessions_impersonator" ON "freehold"."sessions" USING btree ("impersonator_session_id") WHERE "freehold"."sessions"."impersonator_session_id" is not null;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "units_organization_root" ON "freehold"."units" USING btree ("organization_id") WHERE "freehold"."units"."parent_id" is null;
+--> statement-breakpoint
+CREATE INDEX "units_organization" ON "freehold"."units" USING btree ("organization_id") WHERE "freehold"."units"."organization_id" is not null;
+--> statement-breakpoint
+CREATE INDEX "users_organization_username" ON "freehold"."users" USING btree ("organization_id",username collate "C","id") WHERE "freehold"."users"."organization_id" is not null;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "units_root_name" ON "freehold"."units" USING btree ("name") WHERE "freehold"."units"."parent_id" is null and "freehold"."units"."organization_id" is null;
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonation" CHECK (num_nulls("freehold"."sessions"."impersonator_id", "freehold"."sessions"."impersonator_session_id", "freehold"."sessions"."impersonation_reason") in (0, 3));
+--> statement-breakpoint
+ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_avatar_form" CHECK ("freehold"."users"."avatar" ~ '^[0-9a-f]{32}$');
+--> statement-breakpoint
+alter table access.left_avatars enable row level security;
+--> statement-breakpoint
 alter table freehold.employees enable row level security;
+--> statement-breakpoint
+alter table freehold.invitations enable row level security;
+--> statement-breakpoint
+alter table freehold.organizations enable row level security;
+--> statement-breakpoint
+-- Admits a request: proves the credential, {session_id, user_id, proof}, {key}, or {provider, issuer, subject, system_key}
+-- of a token that the Worker verified (src/external), decides the permission (null: any
+-- admitted user, scope own), and signs the claims: every policy believes what is signed here. Returns {user_id,
+-- session_id, scope}. Raises FH401 session_ended | token_invalid | step_up_required, FH403 user_inactive |
+-- password_change_required | mfa_setup_required | forbidden, FH40L, FH503.
+--
+-- `fresh`: the user of a session must have authenticated within so many minutes; `least_aal`: by so many factors; null:
+-- neither is asked; a negative number of factors is asked of who has set up a second one, and of nobody else. The
+-- previous release sends none of the two. A key is asked for none of them: nobody can log in with it.
+--
+-- Every request pays for this, so that what is signed is written once and nothing is read twice.
+create or replace function access.admit(
+  tenant_id uuid,
+  credential jsonb,
+  permission text,
+  request jsonb,
+  any_password boolean default false,
+  fresh integer default null,
+  least_aal integer default null
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_tenant(tenant_id);
+  secret access.secrets;
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+  r record;
+  said text;
+begin
+  select * into secret from access.secrets;
+  if credential ? 'key' then
+    k := access.authenticate_key(credential ->> 'key', request);
+    select * into u from freehold.users x where x.id = k.user_id;
+  elsif credential ? 'provider' then
+    u := access.authenticate_identity(tenant_id, credential, coalesce(fresh, least_aal));
+  else
+    select * into s from freehold.sessions x where x.id = (credential ->> 'session_id')::uuid;
+    if s.id is null
+      or s.user_id is distinct from (credential ->> 'user_id')::uuid
+      or not access.is_proof(secret, s.id, credential ->> 'proof', t.access_minutes)
+    then
+      raise exception using errcode = 'FH401', message = 'session_ended';
+    end if;
+    select * into u from freehold.users x where x.id = s.user_id;
+  end if;
+  -- Before the session, which ended with it: a user who was deactivated is told so.
+  if not access.is_present(u) then
+    raise exception using errcode = 'FH403', message = 'user_inactive';
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+  then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif not access.has_role(u.id) then
+    raise exception using errcode = 'FH403', message = 'user_inactive';
+  -- A service does not stop because its owner's password has expired; nor is it asked of who logged in elsewhere.
+  elsif s.id is not null and not any_password and s.impersonator_id is null and access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
+  elsif s.aal < 2
+    and not any_password
+    and s.impersonator_id is null
+    and t.mfa_required_since is not null
+    and access.factor_due_at(u, t) <= now()
+  then
+    raise exception using errcode = 'FH403', message = 'mfa_setup_required';
+  elsif t.read_only_from <= now() and not access.is_allowed_unlicensed(permission, request) then
+    perform access.refuse_unlicensed();
+  end if;
+  if permission is null then
+    select 'own'::access.scope as scope, '{}'::uuid[] as units, array[u.id] as owners into r;
+  elsif permission <> all (k.permissions) then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = format('This API key does not include %s.', permission);
+  else
+    r := access.user_effective_scope(u.id, permission);
+    if r.scope is null then
+      raise exception using errcode = 'FH403', message = 'forbidden';
+    end if;
+  end if;
+  if s.impersonator_id is not null then
+    perform access.check_impersonation(s, u, t, permission, r.scope, r.units, r.owners, coalesce(fresh, least_aal));
+  end if;
+  if s.aal < abs(least_aal) and (least_aal > 0 or access.factor_methods(u) <> '[]') then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = 'This needs a second factor: POST auth/step-up with it, then send the request again.';
+  elsif coalesce(s.authenticated_at, s.created_at) <= now() - make_interval(mins => fresh) then
+    raise exception using
+      errcode = 'FH401',
+      message = 'step_up_required',
+      detail = format(
+        'This needs a login of the last %s minutes: POST auth/step-up, then send the request again.', fresh);
+  end if;
+  said := jsonb_build_object(
+    'user_id', u.id,
+    'user_name', u.username,
+    'session_id', s.id,
+    'impersonator_id', s.impersonator_id,
+    'scope', r.scope,
+    'permission', permission,
+    'units', r.units::text,
+    'owners', r.owners::text,
+    'key_id', k.id,
+    'key_permissions', k.permissions::text,
+    'request', request)::text;
+  perform
+    set_config('access.claims', said, true),
+    set_config(
+      'access.signature',
+      encode(access.hmac(secret.inner_key, secret.outer_key, access.bound('claims:' || said)), 'hex'),
+      true
+    );
+  -- A request that writes touches its session last (src/kernel/context.ts): two that locked it first would wait for
+  -- each other's rows.
+  if s.last_active_at < now() - interval '1 minute' then
+    perform set_config('access.touch', 'due', true);
+    if request ->> 'method' = 'GET' and not current_setting('transaction_read_only')::boolean then
+      perform access.touch();
+    end if;
+  end if;
+  return jsonb_build_object('user_id', u.id, 'session_id', s.id, 'scope', r.scope);
+end $$;
+--> statement-breakpoint
+-- Answers one check about a user for one permission, with at most 50 reasons: those for it, or that what the user holds
+-- does not reach the resource. access.why_not adds the other reasons against it. `names`: what an API key leaves of what
+-- the user holds; null: everything.
+create or replace function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  there jsonb := nullif(asked -> 'resource', 'null');
+  r access.reason;
+  widest access.scope;
+  because jsonb[] := '{}';
+  is_held boolean := false;
+begin
+  foreach r in array access.reasons(subject, asked ->> 'permission', now()) loop
+    continue when asked ->> 'permission' <> all (names);
+    is_held := true;
+    if there is null
+      or r.scope = 'all'
+      or r.holder = (there ->> 'owner_id')::uuid
+      or (there ? 'owner_id' and access.reaches_owner(r.holder, r.scope, (there ->> 'owner_id')::uuid))
+      or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
+    then
+      widest := greatest(widest, r.scope);
+      because := because || access.reason_for(r.kind, r.id, r.name, r.via);
+    end if;
+  end loop;
+  if is_held and widest is null then
+    because := array[access.reason_against('out_of_scope', null, asked ->> 'permission')];
+  end if;
+  if cardinality(because) > 1 then
+    because := array(select distinct x from unnest(because) x order by x limit 50);
+  end if;
+  return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
+end $$;
+--> statement-breakpoint
+-- The answers to any number of checks, roles too, in one statement; its plan is kept, because it takes longer to make
+-- than to run.
+create or replace function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
+  with c as materialized (
+    select
+      t.n,
+      case when t.x ? 'user_id' then (t.x ->> 'user_id')::uuid else me end as subject,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ),
+  wanted as materialized (
+    select c.n, c.subject, c.permission from c where c.permission is not null
+    union
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.subject, y.*
+    from (select w.subject, array_agg(distinct w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
+  ),
+  -- Of reasons for one permission fifty are told at most, so that no more are matched with what is asked: fifty of
+  -- all, and where a resource is asked about, fifty of those that reach equally far around the same user.
+  r as materialized (
+    select
+      g.*,
+      max(g.scope) over (partition by g.subject, g.permission) as widest,
+      row_number() over (partition by g.subject, g.permission order by g.id, g.via nulls first, g.kind) as place,
+      row_number() over (
+        partition by g.subject, g.permission, g.holder, g.scope order by g.id, g.via nulls first, g.kind) as place_near
+    from g
+  ),
+  -- Where the holders are, and the units that are asked about with what is above them.
+  home as materialized (
+    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id, u.organization_id
+    from (select distinct g.holder from g where g.scope between 'team' and 'organization') x
+      join freehold.users u on u.id = x.holder and u.unit_id is not null
+  ),
+  f as materialized (
+    select h.holder, s.scope, h.unit_id
+    from home h
+      cross join unnest(array['team', 'department']::access.scope[]) s (scope)
+    union
+    select h.holder, 'department', x.unit_id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      cross join lateral access.units_over(x.unit_id) o (id)
+      join home h on h.department_id = o.id
+    union
+    select h.holder, 'organization', n.id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      join freehold.units n on n.id = x.unit_id
+      join home h on h.organization_id = n.organization_id
+  ),
+  -- The owners that are asked about, of the organizations of the holders.
+  o as materialized (
+    select h.holder, u.id as owner_id
+    from (select distinct c.owner_id from c where c.owner_id is not null) x
+      join freehold.users u on u.id = x.owner_id
+      join home h on h.organization_id = u.organization_id
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, now()) y
+    where names is null
+      or p.subject <> me
+      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+  ),
+  hit as (
+    select w.n, r.widest as scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place <= 50
+    union all
+    select w.n, r.scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and not c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place_near <= 50
+      left join f on f.holder = r.holder and f.scope = r.scope and f.unit_id = c.unit_id
+      left join o on o.holder = r.holder and o.owner_id = c.owner_id and r.scope = 'organization'
+    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null or o.owner_id is not null
+    union all
+    select c.n, null, h.kind, h.id, h.name, h.via
+    from c
+      join h on h.subject = c.subject and h.name = c.role
+  ),
+  -- Each reason once, before anything is made of it: of an `any_of` there may be thousands.
+  because as (
+    select x.n, max(x.scope) as scope, x.kind, x.id, x.name, x.via,
+      row_number() over (partition by x.n order by x.id, x.via nulls first, x.kind) as place
+    from hit x
+    group by x.n, x.kind, x.id, x.name, x.via
+  ),
+  answered as (
+    select
+      b.n,
+      max(b.scope) as scope,
+      jsonb_agg(access.reason_for(b.kind, b.id, b.name, b.via) order by b.place) filter (where b.place <= 50) as because
+    from because b
+    group by b.n
+  ),
+  -- What is held and does not reach the resource.
+  short as (
+    select w.n, jsonb_agg(access.reason_against('out_of_scope', null, w.permission) order by w.permission) as because
+    from wanted w
+      join (select distinct g.subject, g.permission from g) held on held.subject = w.subject and held.permission = w.permission
+    where w.n not in (select x.n from answered x)
+    group by w.n
+  )
+  select jsonb_agg(
+    jsonb_build_object(
+      'allowed', t.n is not null,
+      'scope', t.scope,
+      'because', coalesce(t.because, s.because, '[]'))
+    order by c.n)
+  into answer
+  from c
+    left join answered t on t.n = c.n
+    left join short s on s.n = c.n;
+  return answer;
+end $$;
+--> statement-breakpoint
+-- Who acts as the admitted user (src/impersonation); null: the user does.
+create or replace function access.impersonator() returns uuid
+language sql stable
+return (access.claims() ->> 'impersonator_id')::uuid;
+--> statement-breakpoint
+-- Names the actor for the audit while a public endpoint is at work. It admits nobody: no policy reads it.
+create or replace function access.set_audit_actor(
+  subject uuid,
+  user_name text,
+  request jsonb,
+  impersonator uuid default null
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := jsonb_build_object(
+    'user_id', subject, 'user_name', left(user_name, 255), 'impersonator_id', impersonator, 'request', request)::text;
+  k access.secrets;
+begin
+  select * into k from access.secrets;
+  perform
+    set_config('access.actor', said, true),
+    set_config(
+      'access.actor_signature',
+      encode(access.hmac(k.inner_key, k.outer_key, access.bound('actor:' || said)), 'hex'),
+      true
+    );
+end $$;
+--> statement-breakpoint
+-- Why a user held a permission themselves at a moment, by overrides and roles and without delegations; null: they were
+-- denied it. One statement, because each costs more than what it reads; and its plan is kept, because Postgres would
+-- rather plan it anew on every call.
+create or replace function access.own_reasons(subject uuid, permission text, moment timestamptz) returns access.reason[]
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  is_denied boolean;
+  why access.reason[];
+begin
+  with recursive line (role_id, parent_id, top, within) as (
+    select p.role_id, p.parent_id, p.role_id, ur.organization_id is not null
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = subject
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, l.top, l.within
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select
+    bool_or(g.effect = 'deny'),
+    array_agg(row(g.scope, g.kind, g.id, g.name, g.via, subject)::access.reason)
+  into is_denied, why
+  from (
+    select o.effect, o.scope, 'override' as kind, o.id, o.permission as name, null as via
+    from freehold.overrides o
+    where o.user_id = subject
+      and o.permission = own_reasons.permission
+      and access.in_force(o.starts_at, o.ends_at, moment)
+    union all
+    select
+      'grant',
+      case when l.within and c.scope = 'all' then 'organization' else c.scope end,
+      case when l.role_id = l.top then 'role' else 'inherited' end,
+      l.role_id,
+      (select r.name from freehold.roles r where r.id = l.role_id),
+      case when l.role_id <> l.top then (select r.name from freehold.roles r where r.id = l.top) end
+    from line l
+      cross join lateral (
+        select x.scope
+        from freehold.role_permissions x
+        where x.role_id = l.role_id
+          and x.permission = own_reasons.permission
+          and access.in_force(x.starts_at, x.ends_at, moment)
+        union all
+        select 'all'
+        where l.role_id = (select r.id from freehold.roles r where r.is_admin)
+          and exists (
+            select from freehold.permissions x
+            where x.name = own_reasons.permission and access.in_force(x.created_at, x.deleted_at, moment))
+        offset 0
+      ) c
+  ) g;
+  return case when is_denied then null else coalesce(why, '{}') end;
+end $$;
+--> statement-breakpoint
+-- Whether a user plainly reaches everything with a permission now: a role of theirs carries it so itself, and no
+-- override says anything of it. Administrators do, whose requests would otherwise pay for looking at all the rest.
+create or replace function access.reaches_all(subject uuid, permission text) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (
+      select
+      from freehold.user_roles ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+        join freehold.roles r on r.id = ur.role_id
+      where ur.user_id = subject
+        and ur.organization_id is null
+        and access.in_force(ur.starts_at, ur.ends_at, now())
+        and access.in_force(p.starts_at, p.ends_at, now())
+        and case
+          when r.is_admin then exists (
+            select from freehold.permissions x
+            where x.name = reaches_all.permission and access.in_force(x.created_at, x.deleted_at, now()))
+          else exists (
+            select from freehold.role_permissions x
+            where x.role_id = ur.role_id
+              and x.permission = reaches_all.permission
+              and x.scope = 'all'
+              and access.in_force(x.starts_at, x.ends_at, now()))
+        end)
+    and not exists (
+      select from freehold.overrides o
+      where o.user_id = subject and o.permission = reaches_all.permission);
+end $$;
+--> statement-breakpoint
+-- Whether a user held a role within their organization only.
+create or replace function access.is_held_within(subject uuid, role uuid, moment timestamptz) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from freehold.user_roles ur where ur.user_id = subject and ur.organization_id is not null)
+    and role not in (
+      with recursive held (role_id, parent_id) as (
+        select p.role_id, p.parent_id
+        from freehold.user_roles ur
+          join freehold.role_periods p on p.role_id = ur.role_id
+        where ur.user_id = subject
+          and ur.organization_id is null
+          and access.in_force(ur.starts_at, ur.ends_at, moment)
+          and access.in_force(p.starts_at, p.ends_at, moment)
+        union
+        select p.role_id, p.parent_id
+        from held h
+          join freehold.role_periods p on p.role_id = h.parent_id
+        where access.in_force(p.starts_at, p.ends_at, moment)
+      )
+      select h.role_id from held h)
+$$;
+--> statement-breakpoint
+-- What these delegate, as far as their delegators held it themselves at that moment; of the `wanted` permissions, or
+-- of all (null). `name`: the delegator; `via`: the role. A role is held with everything that it carries, but for what
+-- its delegator is denied. What the delegate is denied is left to the caller.
+create or replace function access.delegated(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, id uuid, name text, via text, holder uuid)
+language plpgsql stable rows 10 set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+begin
+  return query
+    with recursive d as materialized (
+      select x.id, x.delegator_id, x.role_id, u.username as name, r.name as via,
+        x.role_id is not null and access.is_held_within(x.delegator_id, x.role_id, moment) as within
+      from access.delegations_to(subject, moment) x
+        join freehold.users u on u.id = x.delegator_id
+        left join freehold.roles r on r.id = x.role_id
+    ),
+    overridden as materialized (
+      select w.delegator_id, o.permission, o.effect, o.scope
+      from (select distinct x.delegator_id from d x) w
+        cross join lateral (
+          select y.permission, y.effect, y.scope::access.scope
+          from freehold.overrides y
+          where y.user_id = w.delegator_id and access.in_force(y.starts_at, y.ends_at, moment)
+          offset 0) o
+    ),
+    -- What the delegated roles carry.
+    content as materialized (
+      select r.role_id, g.permission, max(g.scope) as scope
+      from (select distinct x.role_id from d x where x.role_id is not null) r
+        cross join lateral access.role_grants(r.role_id, moment, wanted) g
+      group by r.role_id, g.permission
+    ),
+    -- The permissions that were delegated by name, and what their delegators hold of them.
+    chosen as materialized (
+      select distinct on (x.delegator_id, p.permission) x.id, x.delegator_id, x.name, p.permission
+      from d x
+        cross join lateral (
+          select y.permission from freehold.delegation_permissions y where y.delegation_id = x.id offset 0) p
+      where x.role_id is null and (wanted is null or p.permission = any (wanted))
+      order by x.delegator_id, p.permission, x.id
+    ),
+    held (user_id, role_id, parent_id, within) as (
+      select w.delegator_id, p.role_id, p.parent_id, ur.within
+      from (select distinct c.delegator_id from chosen c) w
+        cross join lateral (
+          select ur.role_id, ur.organization_id is not null as within
+          from freehold.user_roles ur
+          where ur.user_id = w.delegator_id and access.in_force(ur.starts_at, ur.ends_at, moment)
+          offset 0) ur
+        join freehold.role_periods p on p.role_id = ur.role_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+      union
+      select h.user_id, p.role_id, p.parent_id, h.within
+      from held h
+        join freehold.role_periods p on p.role_id = h.parent_id
+      where access.in_force(p.starts_at, p.ends_at, moment)
+    ),
+    carried as materialized (
+      select r.role_id, c.permission, c.scope
+      from (select distinct h.role_id from held h) r
+        cross join lateral (
+          select y.permission, y.scope::access.scope
+          from freehold.role_permissions y
+          where y.role_id = r.role_id and access.in_force(y.starts_at, y.ends_at, moment)
+          union all
+          select y.name, 'all'
+          from freehold.permissions y
+          where access.in_force(y.created_at, y.deleted_at, moment)
+            and r.role_id = (select z.id from freehold.roles z where z.is_admin)
+          offset 0) c
+      where wanted is null or c.permission = any (wanted)
+    ),
+    own (delegator_id, permission, scope) as (
+      select h.user_id, k.permission, case when h.within then least(k.scope, 'organization') else k.scope end
+      from held h
+        join carried k on k.role_id = h.role_id
+      union all
+      select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
+    ),
+    found (permission, scope, id, name, via, holder) as (
+      select c.permission, case when x.within then least(c.scope, 'organization') else c.scope end, x.id, x.name, x.via,
+        x.delegator_id
+      from d x
+        join content c on c.role_id = x.role_id
+      union all
+      select c.permission, max(o.scope), c.id, c.name, null, c.delegator_id
+      from chosen c
+        join own o on o.delegator_id = c.delegator_id and o.permission = c.permission
+      group by c.permission, c.id, c.name, c.delegator_id
+    )
+    select f.permission, f.scope, f.id, f.name, f.via, f.holder
+    from found f
+    where not exists (
+      select from overridden o
+      where o.delegator_id = f.holder and o.permission = f.permission and o.effect = 'deny');
+end $$;
+--> statement-breakpoint
+-- The units that a scope reaches from where a user is. team: their unit; department: the nearest department above,
+-- and everything under it; organization: all units of theirs, in which all of its users are.
+create or replace function access.units_in_scope(subject uuid, scope access.scope) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.units_under(access.department_over(p.unit_id))
+  from freehold.users p
+  where p.id = subject and units_in_scope.scope = 'department'
+  union
+  select p.unit_id
+  from freehold.users p
+  where p.id = subject and p.unit_id is not null and units_in_scope.scope in ('team', 'department')
+  union
+  select n.id
+  from freehold.users p
+    join freehold.units n on n.organization_id = p.organization_id
+  where p.id = subject and units_in_scope.scope = 'organization'
+$$;
+--> statement-breakpoint
+-- The effective scope of a permission now: the widest scope and, unless that is `all`, the owners and units in it. A
+-- delegated permission reaches the delegator's rows and units, not the delegate's.
+create or replace function access.user_effective_scope(
+  subject uuid,
+  permission text,
+  out scope access.scope,
+  out units uuid[],
+  out owners uuid[]
+)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  why access.reason[];
+begin
+  units := '{}';
+  owners := '{}';
+  if access.reaches_all(subject, permission) then
+    scope := 'all';
+    owners := array[subject];
+    return;
+  end if;
+  -- By itself: within the query it would be called once more, to estimate its rows.
+  why := access.reasons(subject, permission, now());
+  select max(r.scope), coalesce(array_agg(distinct r.holder), '{}') into scope, owners from unnest(why) r;
+  if exists (select from unnest(why) r where r.scope in ('team', 'department', 'organization')) then
+    -- Once for each department, however many delegators are in it.
+    units := array(
+      select u.unit_id
+      from unnest(why) r
+        join freehold.users u on u.id = r.holder
+      where r.scope in ('team', 'department') and u.unit_id is not null
+      union
+      select access.units_under(d.id)
+      from (
+        select distinct access.department_over(u.unit_id) as id
+        from unnest(why) r
+          join freehold.users u on u.id = r.holder
+        where r.scope = 'department'
+      ) d
+      where d.id is not null
+      union
+      select n.id
+      from unnest(why) r
+        join freehold.users u on u.id = r.holder
+        join freehold.units n on n.organization_id = u.organization_id
+      where r.scope = 'organization');
+  end if;
+end $$;
+--> statement-breakpoint
+-- What a user holds themselves, by roles and overrides.
+create or replace function access.own_grants(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive held (role_id, parent_id, top, within) as (
+    select p.role_id, p.parent_id, p.role_id, ur.organization_id is not null
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = subject
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, h.top, h.within
+    from held h
+      join freehold.role_periods p on p.role_id = h.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  ),
+  carried (permission, scope, role_id, top) as (
+    select
+      rp.permission,
+      (case when h.within and rp.scope = 'all' then 'organization' else rp.scope end)::access.scope,
+      h.role_id,
+      h.top
+    from held h
+      cross join lateral (
+        select x.permission, x.scope
+        from freehold.role_permissions x
+        where x.role_id = h.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+        offset 0) rp
+    where wanted is null or rp.permission in (select unnest(wanted))
+    union all
+    select x.name, case when h.within then 'organization' else 'all' end::access.scope, h.role_id, h.top
+    from held h
+      join freehold.roles r on r.id = h.role_id and r.is_admin
+      cross join freehold.permissions x
+    where access.in_force(x.created_at, x.deleted_at, moment)
+      and (wanted is null or x.name in (select unnest(wanted)))
+  )
+  select
+    c.permission,
+    c.scope,
+    case when c.role_id = c.top then 'role' else 'inherited' end,
+    c.role_id,
+    r.name,
+    case when c.role_id <> c.top then t.name end
+  from carried c
+    join freehold.roles r on r.id = c.role_id
+    join freehold.roles t on t.id = c.top
+  where c.permission not in (select access.denied_permissions(subject, moment))
+  union all
+  select o.permission, o.scope::access.scope, 'override', o.id, o.permission, null
+  from freehold.overrides o
+  where o.user_id = subject
+    and o.effect = 'grant'
+    and access.in_force(o.starts_at, o.ends_at, moment)
+    and (wanted is null or o.permission in (select unnest(wanted)))
+    and o.permission not in (select access.denied_permissions(subject, moment))
+$$;
+--> statement-breakpoint
+-- Refuses when the admitted user does not hold each permission as far as it is handed out, there where the
+-- `receivers` are; without receivers the names of the scopes are compared.
+create or replace function access.user_must_hold(permissions text[], scopes access.scope[], receivers uuid[]) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  lacks access.placed;
+begin
+  if access.principal() is null then
+    return;
+  end if;
+  lacks := access.lacking(
+    array(
+      select row(n.permission, n.scope, case when n.scope between 'team' and 'organization' then r.id end)::access.placed
+      from unnest(permissions, scopes) as n (permission, scope)
+        left join access.one_of_each_unit(receivers) r (id) on true),
+    null);
+  if lacks.holder is not null then
+    perform access.refuse(
+      'forbidden',
+      format('You do not hold %s in all units that it would reach at scope %s, so you cannot grant it.',
+        lacks.permission, lacks.scope));
+  elsif lacks.permission is not null then
+    perform access.refuse(
+      'forbidden',
+      format('You do not hold %s at scope %s, so you cannot grant it.', lacks.permission, lacks.scope));
+  end if;
+end $$;
+--> statement-breakpoint
+-- Refuses to hand out a role that carries more than the admitted user holds; `within` the organization of the receivers,
+-- or everywhere.
+create or replace function access.must_hold_role(role uuid, receivers uuid[], within boolean default false) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  needed record;
+begin
+  if access.principal() is null then
+    return;
+  end if;
+  select
+    array_agg(g.permission) as permissions,
+    array_agg(case when within then least(g.scope, 'organization') else g.scope end) as scopes
+  into needed
+  from access.role_content(role) g;
+  perform access.must_hold(needed.permissions, needed.scopes, receivers);
+end $$;
+--> statement-breakpoint
+-- Whether a user holds a permission at scope `team`, `department` or `organization`, so that moving them changes what they can
+-- access.
+create or replace function access.depends_on_unit(subject uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select from access.own_grants(subject, now()) g
+    group by g.permission
+    having max(g.scope) between 'team' and 'organization')
+$$;
+--> statement-breakpoint
+-- The permissions that the admitted user holds at scope `all`, as far as their API key goes and as they held them
+-- before this transaction; with what was delegated to them by others than `subjects`, unless that is null.
+create or replace function access.held_everywhere(subjects uuid[]) returns text[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  before timestamptz := now() - interval '1 microsecond';
+begin
+  -- Administrators ask most often, and hold so much that looking at all of it takes milliseconds.
+  if access.key() is null
+    and exists (
+      select
+      from freehold.user_roles ur
+        join freehold.roles r on r.id = ur.role_id and r.is_admin
+        join freehold.role_periods p on p.role_id = r.id
+      where ur.user_id = me
+        and ur.organization_id is null
+        and access.in_force(ur.starts_at, ur.ends_at, before)
+        and access.in_force(p.starts_at, p.ends_at, before))
+    and not exists (select from freehold.overrides o where o.user_id = me)
+  then
+    return array(select p.name from freehold.permissions p);
+  end if;
+  return array(
+    select distinct h.permission
+    from access.held_where(null, subjects) h
+    where h.scope = 'all');
+end $$;
+--> statement-breakpoint
+-- What users hold, or will, of the `wanted` permissions: by roles, active or not, by grants, denied or not, and by
+-- delegations that are not over, as far as their delegators hold it, or will. Each permission as it reaches around its
+-- holder; without a holder: around the user, who is in no unit, or at scope `own` or `all`.
+create or replace function access.potential_grants(subjects uuid[], wanted text[]) returns setof access.placed
+language sql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+  with delegated as materialized (
+    select distinct d.delegator_id, d.role_id, case when d.role_id is null then d.id end as delegation_id
+    from freehold.delegations d
+    where d.delegate_id = any (subjects)
+      and d.ends_at > now()
+      and d.revoked_at is null
+      and d.decision is distinct from 'rejected'
+  ),
+  -- Of the subjects one for each unit and role; the delegators each for themselves.
+  held as materialized (
+    select ur.role_id, u.unit_id, (array_agg(u.id))[1] as holder, null::uuid as delegator_id,
+      ur.organization_id is not null as within
+    from freehold.user_roles ur
+      join freehold.users u on u.id = ur.user_id
+    where ur.user_id = any (subjects) and (ur.ends_at is null or ur.ends_at > now())
+    group by ur.role_id, u.unit_id, ur.organization_id is not null
+    union all
+    select ur.role_id, null, null, ur.user_id, ur.organization_id is not null
+    from freehold.user_roles ur
+    where ur.user_id in (select d.delegator_id from delegated d) and (ur.ends_at is null or ur.ends_at > now())
+  ),
+  content as materialized (
+    select r.role_id, c.permission, max(c.scope) as scope
+    from (select h.role_id from held h union select d.role_id from delegated d where d.role_id is not null) r
+      cross join lateral access.role_content(r.role_id) c
+    where c.permission in (select unnest(wanted))
+    group by r.role_id, c.permission
+  ),
+  granted as materialized (
+    select o.user_id, o.permission, o.scope::access.scope as scope
+    from freehold.overrides o
+    where (o.user_id = any (subjects) or o.user_id in (select d.delegator_id from delegated d))
+      and o.effect = 'grant'
+      and (o.ends_at is null or o.ends_at > now())
+      and o.permission in (select unnest(wanted))
+  ),
+  of_delegator as materialized (
+    select x.delegator_id, x.permission, max(x.scope) as scope
+    from (
+      select h.delegator_id, c.permission, case when h.within then least(c.scope, 'organization') else c.scope end as scope
+      from held h
+        join content c on c.role_id = h.role_id
+      where h.delegator_id is not null
+      union all
+      select g.user_id, g.permission, g.scope from granted g
+    ) x
+    group by x.delegator_id, x.permission
+  )
+  select c.permission, x.scope, case when x.scope between 'team' and 'organization' and h.unit_id is not null then h.holder end
+  from held h
+    join content c on c.role_id = h.role_id
+    cross join lateral (select case when h.within then least(c.scope, 'organization') else c.scope end as scope) x
+  where h.delegator_id is null
+  union
+  select g.permission, g.scope, case when g.scope in ('team', 'department') and u.unit_id is not null then u.id end
+  from granted g
+    join freehold.users u on u.id = g.user_id
+  where u.id = any (subjects)
+  union
+  select c.permission, least(c.scope, g.scope), case when least(c.scope, g.scope) <> 'all' then d.delegator_id end
+  from delegated d
+    cross join lateral (
+      select x.permission, x.scope from content x where x.role_id = d.role_id
+      union all
+      select p.permission, 'all' from freehold.delegation_permissions p where p.delegation_id = d.delegation_id
+    ) c
+    join of_delegator g on g.delegator_id = d.delegator_id and g.permission = c.permission
+$$;
+--> statement-breakpoint
+-- Refuses when the admitted user does not hold everything that another one holds. What was delegated to the admitted
+-- user does not count: it ends, and the account would stay theirs.
+create or replace function access.require_all_of(subject uuid) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  everywhere text[] := access.held_everywhere(null);
+  wanted text[] := array(select p.name from freehold.permissions p where p.name <> all (everywhere));
+  lacks access.placed;
+begin
+  if access.principal() is null or access.principal() = subject or cardinality(wanted) = 0 then
+    return;
+  end if;
+  lacks := access.lacking(
+    array(select g::access.placed from access.potential_grants(array[subject], wanted) g),
+    null);
+  if lacks.permission is not null then
+    perform access.refuse('forbidden',
+      'This user holds more permissions than you: you cannot log in as them, or change how they do.');
+  end if;
+end $$;
 --> statement-breakpoint
 -- Protects a table. A transaction that was admitted for one permission writes nothing that needs another one. Without
 -- `owner`, `unit` and `member` its rows are reached at scope `all` alone.
 --   resource       of its permissions: `note` for note:create, note:read, note:update and note:delete
---   owner          the column with the user whom a row belongs to
+--   owner          the column with the user whom a row belongs to; whoever reaches an organization reaches what its users own
 --   unit           the column with the unit that a row is in
 --   member         the column with a user whose unit a row is in
 --   is_public      every admitted user reads every row
@@ -109,6 +1112,9 @@ declare
   beside text := case
     when member is not null then
       format('exists (select from freehold.users u where u.id = %I and u.unit_id = any %s)', member, units)
+    when owner <> 'id' then
+      format('(select access.scope() = ''organization'')
+        and exists (select from freehold.users u where u.id = %I and u.unit_id = any %s)', owner, units)
   end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
   written text := case
@@ -163,6 +1169,24 @@ declare
   is_common boolean := resource in ('role', 'permission', 'audience', 'provider');
 begin
   if me is null or access.scope() = 'all' then
+    return;
+  elsif resource = 'organization' then
+    if access.scope() = 'organization'
+      and exists (
+        select from freehold.organizations o where o.id = thing and o.unit_id = any (access.scope_unit_ids()))
+    then
+      return;
+    end if;
+    far := access.effective_scope(me, 'organization:read');
+    if exists (
+      select
+      from freehold.organizations o
+      where o.id = thing
+        and o.state <> 'ended'
+        and (far.scope = 'all' or o.id = (select u.organization_id from freehold.users u where u.id = me)))
+    then
+      perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+    end if;
     return;
   elsif is_common then
     if not exists (
@@ -227,6 +1251,567 @@ begin
     raise exception using errcode = 'FH404', message = 'not_found';
   end if;
 end $$;
+--> statement-breakpoint
+-- Whether a scope around a user reaches a unit.
+create or replace function access.reaches_unit(holder uuid, scope access.scope, unit uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (
+    select
+    from freehold.users u
+    where u.id = holder
+      and (
+        (reaches_unit.scope in ('team', 'department') and u.unit_id = unit)
+        or (reaches_unit.scope = 'organization'
+          and exists (select from freehold.units n where n.id = unit and n.organization_id = u.organization_id))
+        or (reaches_unit.scope = 'department' and access.department_over(u.unit_id) in (select access.units_over(unit)))))
+$$;
+--> statement-breakpoint
+-- Whether a scope around a user reaches what another user is the owner of: in the same organization.
+create or replace function access.reaches_owner(holder uuid, scope access.scope, owner uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select reaches_owner.scope = 'organization'
+    and exists (
+      select
+      from freehold.users h
+        join freehold.users u on u.organization_id = h.organization_id
+      where h.id = holder and u.id = owner)
+$$;
+--> statement-breakpoint
+-- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
+-- with audit triggers.
+create or replace function access.is_built_in_activity(activity text) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select
+    activity in (
+      'LOGIN', 'LOGOUT', 'LOGIN_FAILED', 'PASSWORD_CHANGE', 'PASSWORD_RESET', 'PASSWORD_CHANGE_FAILED',
+      'MFA_ENABLED', 'MFA_DISABLED', 'MFA_CHANGE_FAILED', 'BACKUP_CODE_USED', 'BACKUP_CODES_RENEWED',
+      'PROFILE_UPDATE', 'PERMISSION_CHANGE', 'PERMISSIONS_READ',
+      'ROLE_ASSIGNED', 'ROLE_REMOVED', 'API_KEY_CREATED', 'API_KEY_REVOKED', 'SUSPICIOUS_ACTIVITY', 'ACCESS_REFUSED',
+      'EXPORT', 'AUDIT_ERASED', 'USERS_IMPORTED', 'USER_UNLOCKED', 'USER_REGISTERED', 'REGISTRATION_REQUESTED',
+      'PASSWORD_RESET_REQUESTED', 'EMAIL_CHANGE_REQUESTED', 'DOCUMENTS_COUNTED', 'STEP_UP',
+      'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED', 'EMAIL_LOGIN_REQUESTED',
+      'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
+      'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
+      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED'
+    )
+    or exists (
+      select
+      from pg_trigger t
+      cross join unnest(array['CREATED', 'UPDATED', 'DELETED']) as done (word)
+      where t.tgfoid = 'access.audit()'::regprocedure
+        and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
+    )
+$$;
+--> statement-breakpoint
+-- An entry in the form that the API shows.
+create or replace function access.audit_entry(entry uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', l.id,
+    'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'user_id', l.user_id,
+    'user_name', d.user_name,
+    'activity_type', l.activity_type,
+    'action', l.action,
+    'resource_type', l.resource_type,
+    'resource_id', l.resource_id,
+    'risk_score', l.risk_score,
+    'trace_id', l.trace_id,
+    'address', d.address,
+    'agent', d.agent,
+    'method', d.method,
+    'path', d.path,
+    'before', d.before,
+    'after', d.after,
+    'api_key_id', d.api_key_id,
+    'impersonator_id', d.impersonator_id
+  )
+  from freehold.audit_log l
+  left join freehold.audit_detail d on d.log_id = l.id
+  where l.id = entry
+$$;
+--> statement-breakpoint
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
+create or replace function access.audit() returns trigger
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  resource text := tg_argv[0];
+  secret text[] := tg_argv[1]::text[];
+  noise text[] := tg_argv[2]::text[];
+  keys text[] := coalesce(tg_argv[3], '{id}')::text[];
+  act text := case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end;
+  f jsonb;
+  e record;
+begin
+  -- An update that changes nothing but noise is frequent: that a session was active. It makes no entry, and should not
+  -- pay for one.
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select to_jsonb(a) - noise from after_rows a
+      except all
+      select to_jsonb(b) - noise from before_rows b)
+    then
+      return null;
+    end if;
+  end if;
+  f := access.actor();
+  if tg_op = 'INSERT' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and r.doc ->> 'impersonator_id' is not null then 'IMPERSONATION_STARTED'
+      end) as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
+  else
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
+      array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
+      array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and c.is_impersonated and c.is_now ? 'ended_at' then 'IMPERSONATION_ENDED'
+        when resource = 'session' and c.is_now ->> 'ended_because' in ('logout', 'replaced') then 'LOGOUT'
+        when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
+        when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        n.doc ->> 'impersonator_id' is not null as is_impersonated,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
+        case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
+      where d.was is not null or o.id is null or n.id is null
+    ) c;
+  end if;
+  if e.ids is not null then
+    perform access.write_audit(
+      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+    );
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Writes the entries of one statement, in one statement, and returns their ids: the only function that knows how a
+-- detail is hashed. `ids`, `befores` and `afters` run in parallel; an element of `activities` goes before `activity`.
+--
+-- A detail names the API key that was used, so that its owner can ask what a stolen one did, and who acted as the user.
+-- Without either it hashes to what it did before details had them.
+create or replace function access.write_audit(
+  f jsonb,
+  activity text,
+  action text,
+  resource text,
+  risk integer,
+  ids text[],
+  befores jsonb[],
+  afters jsonb[],
+  activities text[] default null
+) returns uuid[]
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  written uuid[];
+begin
+  -- The tables take entries from nobody else (append-only.sql).
+  perform set_config('access.writer', 'audit', true);
+  with entry as materialized (
+    select
+      gen_random_uuid() as log_id,
+      uuid_send(gen_random_uuid()) as salt,
+      coalesce(r.activity, write_audit.activity) as activity_type,
+      r.id,
+      access.kept_state(r.was) as was,
+      access.kept_state(r.is_now) as is_now
+    from unnest(ids, befores, afters, activities) as r (id, was, is_now, activity)
+  ), logged as (
+    insert into freehold.audit_log (
+      id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, detail_hash
+    )
+    select
+      e.log_id,
+      (f ->> 'user_id')::uuid,
+      e.activity_type,
+      write_audit.action,
+      resource,
+      e.id,
+      risk,
+      f ->> 'trace_id',
+      sha256(e.salt || convert_to((
+        jsonb_build_object(
+          'user_name', f -> 'user_name',
+          'address', f -> 'address',
+          'agent', f -> 'agent',
+          'method', f -> 'method',
+          'path', f -> 'path',
+          'before', e.was,
+          'after', e.is_now
+        )
+        || case when f ->> 'key_id' is null then '{}' else jsonb_build_object('api_key_id', f -> 'key_id') end
+        || case
+          when f ->> 'impersonator_id' is null then '{}'
+          else jsonb_build_object('impersonator_id', f -> 'impersonator_id')
+        end
+      )::text, 'UTF8'))
+    from entry e
+  ), detailed as (
+    insert into freehold.audit_detail (
+      log_id, salt, user_name, address, agent, method, path, before, after, api_key_id, impersonator_id
+    )
+    select
+      e.log_id,
+      e.salt,
+      f ->> 'user_name',
+      f ->> 'address',
+      f ->> 'agent',
+      f ->> 'method',
+      f ->> 'path',
+      e.was,
+      e.is_now,
+      (f ->> 'key_id')::uuid,
+      (f ->> 'impersonator_id')::uuid
+    from entry e
+  )
+  select array_agg(e.log_id) into written from entry e;
+  perform set_config('access.writer', '', true);
+  return written;
+end $$;
+--> statement-breakpoint
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
+-- the key, if these are real; of a key that was revoked or has expired its owner is named, and somebody else may have
+-- used it. `credential` is what the caller showed: a session, a key by hash and prefix, the origin of a page, or
+-- nothing. It takes the system's key, or somebody with the app login could fill the audit.
+create or replace function access.record_refusal(
+  tenant_id uuid,
+  system_key text,
+  credential jsonb,
+  code text,
+  permission text,
+  request jsonb
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  subject freehold.users;
+  k freehold.api_keys;
+  impersonator uuid;
+  is_stranger boolean;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if credential ? 'key' then
+    select x.* into k from freehold.api_keys x where x.key_hash = decode(credential ->> 'key', 'hex');
+    select u.* into subject from freehold.users u where u.id = k.user_id;
+    is_stranger := k.id is null or k.revoked_at is not null or coalesce(k.expires_at <= now(), false);
+  else
+    select u.* into subject
+    from freehold.sessions s
+      join freehold.users u on u.id = s.user_id
+    where s.id = (credential ->> 'session_id')::uuid
+      and u.id = (credential ->> 'user_id')::uuid
+      and s.ended_at is null
+      and credential ->> 'proof' = access.session_proof(s.id);
+    is_stranger := subject.id is null;
+    select s.impersonator_id into impersonator
+    from freehold.sessions s
+    where s.id = (credential ->> 'session_id')::uuid and s.user_id = subject.id;
+  end if;
+  perform access.set_audit_actor(subject.id, subject.username, request, impersonator);
+  perform access.record_failure(
+    case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
+    'refuse',
+    'request',
+    null,
+    case when code = 'token_invalid' and credential ? 'key' then 'key_invalid' else left(code, 64) end,
+    is_stranger,
+    jsonb_build_object('code', left(code, 64), 'permission', left(permission, 128))
+      || case
+        when k.id is not null then jsonb_build_object('api_key_id', k.id)
+        when credential ? 'prefix' then jsonb_build_object('key_prefix', left(credential ->> 'prefix', 16))
+        when credential ? 'origin' then jsonb_build_object('origin', left(credential ->> 'origin', 255))
+        else '{}'
+      end,
+    case code when 'token_wrong_tenant' then 50 else 10 end
+  );
+end $$;
+--> statement-breakpoint
+-- Everything that the Worker needs to make an access token, and to say how old the password is. What it carries for an
+-- API, the API's row says. A session that named no client is Freehold's own.
+create or replace function access.token_claims(
+  u freehold.users,
+  s freehold.sessions,
+  t freehold.tenant,
+  audience text default null
+) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  shown jsonb := access.profile(u.id);
+  expiry timestamptz := access.password_expiry(u, t);
+  carried record := access.audience_permissions(u.id, t, audience);
+begin
+  return jsonb_build_object(
+    'user_id', u.id,
+    'session_id', s.id,
+    'proof', access.session_proof(s.id),
+    'username', u.username,
+    'email', u.email,
+    'role', shown -> 'role',
+    'roles', shown -> 'roles',
+    'permissions', carried.permissions,
+    'permissions_truncated', carried.truncated,
+    'client_id', coalesce(s.client_id, 'freehold'),
+    'audience', audience,
+    'amr', s.amr,
+    'aal', s.aal,
+    'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
+    'access_minutes', t.access_minutes,
+    'session_expires_at', s.expires_at,
+    'mfa_due_at', access.factor_due_at(u, t),
+    'must_change_password', access.must_change(u, t),
+    'password_expires_at', expiry,
+    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false))
+    || case
+      when s.impersonator_id is null then '{}'
+      else jsonb_build_object('act', jsonb_build_object('sub', s.impersonator_id))
+    end;
+end $$;
+--> statement-breakpoint
+-- A user as clients show them, with the roles that they are assigned now. `role` is the primary one, `users.role`, if it
+-- is held and active, else the first of those that are. One statement, because me is what is asked most.
+create or replace function access.profile(subject uuid) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return (
+    select jsonb_build_object(
+      'sub', u.id,
+      'username', u.username,
+      'email', u.email,
+      'email_verified', u.email_verified,
+      'given_name', u.given_name,
+      'family_name', u.family_name,
+      'role', h.role,
+      'roles', h.roles,
+      'is_active', u.is_active,
+      'avatar', u.avatar)
+    from freehold.users u
+      cross join lateral (
+        select
+          (array_agg(r.name order by r.name = u.role desc nulls last, ur.starts_at, r.name))[1] as role,
+          coalesce(array_agg(distinct r.name), '{}') as roles
+        from freehold.user_roles ur
+          join freehold.role_periods p on p.role_id = ur.role_id
+          join freehold.roles r on r.id = ur.role_id
+        where ur.user_id = u.id
+          and access.in_force(ur.starts_at, ur.ends_at, now())
+          and access.in_force(p.starts_at, p.ends_at, now())
+      ) h
+    where u.id = subject);
+end $$;
+--> statement-breakpoint
+-- The profile of the admitted user; null: nobody was admitted.
+create or replace function access.me() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb;
+begin
+  f := access.claims();
+  return access.profile((f ->> 'user_id')::uuid)
+    || jsonb_build_object('impersonated_by', access.impersonator_in(f));
+end $$;
+--> statement-breakpoint
+-- Who acts as the user of these claims, as {sub, username}; null: the user does.
+create or replace function access.impersonator_in(claims jsonb) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if claims ->> 'impersonator_id' is null then
+    return null;
+  end if;
+  return (
+    select jsonb_build_object('sub', u.id, 'username', u.username)
+    from freehold.users u
+    where u.id = (claims ->> 'impersonator_id')::uuid);
+end $$;
+--> statement-breakpoint
+-- The caller as decisions see them: {sub, username, roles, permissions, impersonated_by, mfa, session, api_key,
+-- key_expires_at}. One of session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
+create or replace function access.who_am_i() returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  u jsonb := access.profile((f ->> 'user_id')::uuid);
+  s freehold.sessions;
+  k freehold.api_keys;
+  who freehold.users;
+  u_by jsonb := access.impersonator_in(f);
+begin
+  select * into who from freehold.users y where y.id = (f ->> 'user_id')::uuid;
+  select * into s from freehold.sessions x where x.id = (f ->> 'session_id')::uuid;
+  select * into k from freehold.api_keys x where x.id = (f ->> 'key_id')::uuid;
+  return case when u is not null then jsonb_build_object(
+    'sub', u -> 'sub',
+    'username', u -> 'username',
+    'avatar', u -> 'avatar',
+    'roles', u -> 'roles',
+    'permissions', access.permissions_of((u ->> 'sub')::uuid, now()),
+    'impersonated_by', u_by,
+    'mfa', jsonb_build_object(
+      'methods', access.factor_methods(who),
+      'backup_codes_left', (
+        select count(*) from freehold.backup_codes b where b.user_id = who.id and b.used_at is null),
+      'due_at', (select access.factor_due_at(who, t) from freehold.tenant t)),
+    'session', case when s.id is not null then jsonb_build_object(
+      'id', s.id,
+      'device', s.device,
+      'address', s.address,
+      'created_at', s.created_at,
+      'last_active_at', s.last_active_at,
+      'expires_at', s.expires_at) end,
+    'api_key', case when k.id is not null then jsonb_build_object(
+      'id', k.id,
+      'prefix', k.prefix,
+      'name', k.name,
+      'permissions', k.permissions) end,
+    'key_expires_at', k.expires_at) end;
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. The arguments are as for access.enter. Raises FH409 limit_reached.
+create or replace function access.open_session(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  amr text,
+  aal integer,
+  device_id uuid
+) returns freehold.sessions
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  surplus uuid[];
+begin
+  if former ? u.id::text then
+    update freehold.sessions x set ended_at = now(), ended_because = 'replaced'
+    where x.user_id = u.id
+      and x.ended_at is null
+      and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
+  end if;
+  insert into freehold.sessions (
+    id, user_id, device, device_id, address, city, country, client_id, amr, aal, expires_at
+  )
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    open_session.device_id,
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    left(client, 255),
+    amr,
+    aal,
+    now() + make_interval(days => t.session_days)
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
+  surplus := array(
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.impersonator_id is null
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - access.idle_limit(t)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
+  perform access.take_session_place(s, t);
+  return s;
+end $$;
+--> statement-breakpoint
+create or replace function access.after_avatar_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  insert into access.left_avatars (user_id, version)
+  values (old.id, old.avatar)
+  on conflict do nothing;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Raises FH403.
+create or replace function access.set_own_avatar(version text) returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  before text;
+begin
+  if access.principal() is null or access.key() is not null then
+    perform access.refuse('forbidden', 'You change yourself with a session, not with an API key.');
+  end if;
+  perform access.must_be_licensed();
+  select u.avatar into before from freehold.users u where u.id = access.principal() for no key update;
+  update freehold.users u
+  set avatar = set_own_avatar.version
+  where u.id = access.principal() and u.avatar is distinct from set_own_avatar.version;
+  return before;
+end $$;
+--> statement-breakpoint
+create or replace function access.avatars_due() returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(l.left_at) from access.left_avatars l
+$$;
+--> statement-breakpoint
+create or replace function access.avatars_left(at_most integer) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(jsonb_build_object('user_id', x.user_id, 'version', x.version)), '[]')
+  from (select l.user_id, l.version from access.left_avatars l order by l.left_at limit at_most) x
+$$;
+--> statement-breakpoint
+create or replace function access.forget_avatars(gone jsonb) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  delete from access.left_avatars l
+  using jsonb_to_recordset(gone) g (user_id uuid, version text)
+  where l.user_id = g.user_id and l.version = g.version
+$$;
+--> statement-breakpoint
+create or replace function access.unknown_avatars(found jsonb) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(jsonb_build_object('user_id', f.user_id, 'version', f.version)), '[]')
+  from jsonb_to_recordset(found) f (user_id uuid, version text)
+  where not exists (select from freehold.users u where u.id = f.user_id and u.avatar = f.version)
+$$;
 --> statement-breakpoint
 -- The rows that the admitted user reads with employee:read_sensitive, of those that are asked for.
 create or replace function access.sensitive_of(employees uuid[]) returns table (
@@ -388,6 +1973,1355 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+-- The providers whose access tokens are taken, as the Worker verifies them.
+create or replace function access.token_providers(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  return (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'id', p.id, 'name', p.name, 'type', p.type, 'issuer', p.issuer, 'client_id', p.client_id)), '[]')
+    from freehold.providers p
+    where p.is_enabled and p.accepts_tokens);
+end $$;
+--> statement-breakpoint
+-- The user of {provider, issuer, subject, system_key}. `proof`: what is asked takes a newer or stronger login. Raises FH401
+-- token_invalid, FH403 forbidden.
+create or replace function access.authenticate_identity(tenant_id uuid, credential jsonb, proof integer) returns freehold.users
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  perform access.check_system(tenant_id, credential ->> 'system_key');
+  select x.* into u
+  from freehold.external_identities e
+    join freehold.providers p on p.id = e.provider_id
+    join freehold.users x on x.id = e.user_id
+  where e.provider_id = (credential ->> 'provider')::uuid
+    and e.issuer = credential ->> 'issuer'
+    and e.external_id = credential ->> 'subject'
+    and p.is_enabled
+    and p.accepts_tokens;
+  if u.id is null then
+    raise exception using
+      errcode = 'FH401',
+      message = 'token_invalid',
+      detail = 'Tokens of this provider are not taken, or nobody here has this identity.';
+  elsif proof is not null then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = 'This cannot be done with a token of a provider: log in.';
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Opens a session of a user for the admitted one, which ends within 30 minutes and has no refresh token, and returns
+-- what its access token says. It is one for each impersonator and user: a former one ends. Raises FH404; FH403 (they
+-- hold more, or this session is one of an API key or itself an impersonation); FH409 illegal_state (oneself, or somebody
+-- who could not log in).
+create or replace function access.impersonate(subject uuid, reason text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  t freehold.tenant;
+  u freehold.users;
+  mine freehold.sessions;
+  s freehold.sessions;
+begin
+  perform access.require_reach('user', subject);
+  if access.permission() is distinct from 'user:impersonate' or not access.can_access_user(subject) then
+    perform access.refuse('not_found', 'There is no user with this id.');
+  elsif access.session() is null then
+    perform access.refuse('forbidden', 'This cannot be done with an API key: log in.');
+  elsif access.impersonator() is not null then
+    perform access.refuse('forbidden', 'This cannot be done while you impersonate somebody.');
+  elsif subject = access.principal() then
+    perform access.refuse('illegal_state', 'You cannot impersonate yourself.');
+  end if;
+  perform access.require_all_of(subject);
+  select * into strict t from freehold.tenant;
+  -- Of many at once each ends the one before it.
+  select * into strict u from freehold.users x where x.id = subject for no key update;
+  if not access.is_present(u) or not access.has_role(u.id) then
+    perform access.refuse('illegal_state', 'This user is not active or has no role: nobody can log in as them.');
+  end if;
+  select * into mine from freehold.sessions x where x.id = access.session();
+  update freehold.sessions x
+  set ended_at = now(), ended_because = 'replaced'
+  where x.user_id = u.id and x.impersonator_id = access.principal() and x.ended_at is null;
+  insert into freehold.sessions (
+    id, user_id, device, address, city, country, client_id, amr, aal, authenticated_at, expires_at,
+    impersonator_id, impersonator_session_id, impersonation_reason
+  )
+  values (
+    gen_random_uuid(), u.id, left(f #>> '{request,agent}', 255), left(f #>> '{request,address}', 64), mine.city,
+    mine.country, mine.client_id, mine.amr, mine.aal, coalesce(mine.authenticated_at, mine.created_at),
+    least(now() + interval '30 minutes', mine.expires_at),
+    access.principal(), mine.id, impersonate.reason
+  )
+  returning * into s;
+  perform access.enqueue_mail('impersonated', u.id, u.email, jsonb_build_object(
+    'impersonator', f ->> 'user_name', 'reason', impersonate.reason, 'until', s.expires_at));
+  -- The token lives as long as the session: there is no other one.
+  return access.token_claims(u, s, t) || jsonb_build_object('access_minutes', 30);
+end $$;
+--> statement-breakpoint
+-- Whether the session `s` of `u`, in which somebody else acts, may go on: their own session and account are alive, and
+-- they may still impersonate this user. And whether it may do what is asked, with `permission` as far as `u` holds it
+-- (`scope`, `units`, `owners`): whoever acts holds it as far, although one of the two may have got or lost something
+-- since. `proof`: what is asked takes a newer or stronger login, which nobody can give in the name of another. Raises
+-- FH401, FH403.
+create or replace function access.check_impersonation(
+  s freehold.sessions,
+  u freehold.users,
+  t freehold.tenant,
+  permission text,
+  scope access.scope,
+  units uuid[],
+  owners uuid[],
+  proof integer
+) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  i freehold.sessions;
+  a freehold.users;
+  far record;
+  held record;
+begin
+  select * into i from freehold.sessions x where x.id = s.impersonator_session_id and x.user_id = s.impersonator_id;
+  select * into a from freehold.users x where x.id = s.impersonator_id;
+  far := access.user_effective_scope(s.impersonator_id, 'user:impersonate');
+  if i.id is null
+    or i.ended_at is not null
+    or i.expires_at <= now()
+    or i.last_active_at <= now() - access.idle_limit(t)
+    or not access.is_present(a)
+    or far.scope is null
+    or not (far.scope = 'all' or u.id = any (far.owners) or coalesce(u.unit_id = any (far.units), false))
+  then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif proof is not null then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = 'This cannot be done while you impersonate somebody.';
+  elsif permission is null then
+    return;
+  end if;
+  held := access.user_effective_scope(a.id, permission);
+  if held.scope = 'all' then
+    return;
+  elsif held.scope is null
+    or held.scope < scope
+    or not units <@ held.units
+    or exists (
+      select
+      from unnest(owners) o (id)
+        join freehold.users x on x.id = o.id
+      where o.id <> u.id and not (o.id = any (held.owners) or coalesce(x.unit_id = any (held.units), false)))
+  then
+    raise exception using
+      errcode = 'FH403',
+      message = 'forbidden',
+      detail = 'You do not hold this permission as far as the user whom you impersonate.';
+  end if;
+end $$;
+--> statement-breakpoint
+-- Who acts in a session of the admitted user, or in one that they may see, as {sub, username}; null: its user does.
+create or replace function access.impersonator_of(session uuid) returns jsonb
+language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object('sub', a.id, 'username', a.username)
+  from freehold.sessions s
+    join freehold.users a on a.id = s.impersonator_id
+  where s.id = session
+    and (
+      access.principal() in (s.user_id, s.impersonator_id)
+      or access.permission() = 'session:read' and access.can_access_user(s.user_id))
+$$;
+--> statement-breakpoint
+-- Ends the impersonations that were begun in a session which ends. One that another statement holds is passed over: the
+-- admission refuses it all the same.
+create or replace function access.end_impersonations() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.sessions x
+  set ended_at = now(), ended_because = 'impersonator_left'
+  where x.id in (
+    select y.id
+    from freehold.sessions y
+    where y.impersonator_session_id = new.id and y.ended_at is null
+    for no key update skip locked);
+  return null;
+end $$;
+--> statement-breakpoint
+-- Refuses what makes or changes a credential, or lasts beyond the session, while somebody acts as another user. What the
+-- system does, and logins, have no impersonator.
+create or replace function access.refuse_impersonated() returns trigger
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.impersonator() is not null then
+    perform access.refuse('forbidden', 'This cannot be done while you impersonate somebody.');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- The invitation of a token that can be accepted now, or null. With `is_held` it is locked, so that of several requests
+-- one goes first.
+create or replace function access.valid_invitation(presented bytea, is_held boolean) returns freehold.invitations
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  i freehold.invitations;
+begin
+  if is_held then
+    perform from freehold.invitations x where x.token_hash = presented for update;
+  end if;
+  select * into i
+  from freehold.invitations x
+  where x.token_hash = presented and x.closed_at is null and x.expires_at > now();
+  if i.id is null or not access.may_still_invite(i) then
+    return null;
+  end if;
+  return i;
+end $$;
+--> statement-breakpoint
+-- {email, given_name, family_name, organization_id, organization, inviter, expires_at, is_user, policy}; null: the
+-- token is not valid. `is_user`: the address has an account.
+create or replace function access.preview_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  i freehold.invitations := access.valid_invitation(presented, false);
+begin
+  return case
+    when i.id is not null then jsonb_build_object(
+      'email', i.email,
+      'given_name', i.given_name,
+      'family_name', i.family_name,
+      'locale', i.locale,
+      'organization_id', i.organization_id,
+      'organization', access.organization_name(i.organization_id),
+      'inviter', (select access.inviter_name(u) from freehold.users u where u.id = i.inviter_id),
+      'expires_at', to_char(i.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+      'is_user', exists (select from freehold.users u where u.email = i.email),
+      'policy', access.policy_of(t)
+    )
+  end;
+end $$;
+--> statement-breakpoint
+-- Makes the account of a new person: {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
+-- (the address has an account; the invitation stays open), `void` (nothing of what it promised can be given any more).
+-- Raises FH409 where a limit is reached; then the invitation stays open.
+create or replace function access.accept_invitation(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  new_hash text,
+  wanted jsonb,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  i freehold.invitations;
+  given freehold.roles[];
+  u freehold.users;
+  broken text;
+begin
+  perform access.must_be_licensed(), access.lock_limit('users');
+  i := access.valid_invitation(presented, true);
+  if i.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif exists (select from freehold.users x where x.email = i.email) then
+    return jsonb_build_object('outcome', 'known');
+  end if;
+  given := array(select g from access.roles_still_given(i, i.unit_id) g);
+  if i.role_ids <> '{}' and given = '{}' then
+    return jsonb_build_object('outcome', 'void');
+  end if;
+  u.id := gen_random_uuid();
+  u.username := access.free_username(wanted ->> 'username', i.email);
+  perform access.set_audit_actor(u.id, u.username, request);
+  begin
+    insert into freehold.users (
+      id, username, email, email_verified, given_name, family_name, locale, role, unit_id, organization_id, joined_at
+    )
+    values (
+      u.id,
+      u.username,
+      i.email,
+      true,
+      coalesce(wanted ->> 'given_name', i.given_name),
+      coalesce(wanted ->> 'family_name', i.family_name),
+      i.locale,
+      coalesce(case when i.organization_id is null then given[1].name end, access.base_role(t)),
+      i.unit_id,
+      i.organization_id,
+      now()
+    );
+  exception when unique_violation then
+    get stacked diagnostics broken = constraint_name;
+    if broken <> 'users_email' then
+      raise;
+    end if;
+    return jsonb_build_object('outcome', 'known');
+  end;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), u.id, new_hash);
+  return access.join_as(i, u.id, given);
+end $$;
+--> statement-breakpoint
+-- Moves the admitted user, whose address the invitation was mailed to: as above, or `other` (it is for another
+-- address).
+create or replace function access.join_by_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  claimed text := current_setting('access.claims', true);
+  claims jsonb := access.claims();
+  i freehold.invitations;
+  given freehold.roles[];
+  u freehold.users;
+  moves boolean;
+  answer jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if access.session() is null then
+    perform access.refuse('forbidden', 'An invitation is accepted with a session, not with an API key.');
+  end if;
+  perform access.must_be_licensed(), access.lock_limit('users');
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
+  i := access.valid_invitation(presented, true);
+  if i.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif i.email <> u.email then
+    return jsonb_build_object('outcome', 'other');
+  end if;
+  moves := i.organization_id is not null and i.organization_id is distinct from u.organization_id;
+  given := array(select g from access.roles_still_given(i, case when moves then i.unit_id else u.unit_id end) g);
+  if i.role_ids <> '{}' and given = '{}' then
+    return jsonb_build_object('outcome', 'void');
+  end if;
+  -- The inviter gives, and not the person who accepts, who may give themselves nothing: so the claims are put aside
+  -- until it is done, and what is done is the system's, in the name of the person for the audit.
+  perform
+    access.set_audit_actor(u.id, u.username, claims -> 'request'),
+    set_config('access.claims', '', true);
+  update freehold.users x
+  set organization_id = case when moves then i.organization_id else x.organization_id end,
+    unit_id = case when moves then i.unit_id else x.unit_id end,
+    email_verified = true
+  where x.id = u.id;
+  answer := access.join_as(i, u.id, given);
+  perform set_config('access.claims', claimed, true);
+  return answer;
+end $$;
+--> statement-breakpoint
+-- The name of the role with which somebody logs in wherever they are: that of who registers.
+create or replace function access.base_role(t freehold.tenant) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    t.registration_role,
+    (select r.name from freehold.roles r where r.is_fallback and r.deleted_at is null))
+$$;
+--> statement-breakpoint
+-- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, and closes the invitation.
+-- Those of an invitation to an organization are held within it, and end when the person leaves it; so that they can
+-- still log in then, everybody holds a role that is not.
+create or replace function access.join_as(i freehold.invitations, subject uuid, given freehold.roles[]) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  insert into freehold.user_roles (id, user_id, role_id, organization_id)
+  select gen_random_uuid(), subject, g.id, g.organization_id
+  from (
+    select x.id, case when not x.is_fallback then i.organization_id end as organization_id
+    from unnest(given) x
+    union
+    select r.id, null
+    from freehold.tenant t
+      join freehold.roles r on r.name = access.base_role(t) and r.deleted_at is null
+    where not exists (
+        select from freehold.user_roles ur
+        where ur.user_id = subject and ur.organization_id is null and (ur.ends_at is null or ur.ends_at > now()))
+      and r.id not in (select x.id from unnest(given) x where i.organization_id is null or x.is_fallback)
+  ) g
+  where not exists (
+    select from freehold.user_roles ur where ur.user_id = subject and ur.role_id = g.id and ur.ends_at is null
+  )
+  order by g.id;
+  update freehold.invitations x
+  set accepted_at = now(), accepted_by = subject, closed_at = now(), updated_at = now()
+  where x.id = i.id;
+  select * into u from freehold.users x where x.id = subject;
+  perform access.record(
+    'INVITATION_ACCEPTED', 'update', 'invitation', i.id::text, null,
+    jsonb_build_object('organization_id', i.organization_id, 'role_ids', (select jsonb_agg(g.id) from unnest(given) g),
+      'inviter_id', i.inviter_id)
+  );
+  return jsonb_build_object(
+    'outcome', 'done',
+    'id', u.id,
+    'username', u.username,
+    'email', u.email,
+    'organization_id', u.organization_id,
+    'roles', (
+      select coalesce(jsonb_agg(distinct r.name order by r.name), '[]')
+      from freehold.user_roles ur
+        join freehold.roles r on r.id = ur.role_id
+      where ur.user_id = u.id and r.is_active and access.in_force(ur.starts_at, ur.ends_at, now()))
+  );
+end $$;
+--> statement-breakpoint
+-- Whether somebody holds all that a role carries, as far as it would reach around a place (a unit; null: none). What
+-- was delegated to them does not count: it ends, and the role would stay.
+-- `within` the organization of the place nothing reaches further than that.
+create or replace function access.holds_role_there(giver uuid, role uuid, place uuid, within boolean) returns boolean
+language sql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+  with mine as materialized (
+    select g.permission, max(g.scope) as scope
+    from access.own_grants(giver, now() - interval '1 microsecond') g
+    group by g.permission
+  ),
+  needed as materialized (
+    select c.permission, max(case when within then least(c.scope, 'organization') else c.scope end) as scope
+    from access.role_content(role) c
+    group by c.permission
+  ),
+  compared as materialized (
+    select distinct n.scope as needed, m.scope as held
+    from needed n
+      left join mine m on m.permission = n.permission
+  )
+  select not exists (
+    select
+    from compared c
+    where c.held is null
+      or c.held < c.needed
+      or (
+        place is not null
+        and c.held <> 'all'
+        and c.needed <> 'own'
+        and not access.units_around(place, c.needed) <@ array(select access.units_in_scope(giver, c.held))
+      )
+  )
+$$;
+--> statement-breakpoint
+-- The units that a scope reaches from a place.
+create or replace function access.units_around(place uuid, scope access.scope) returns uuid[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select array(
+    select place
+    union
+    select access.units_under(access.department_over(place)) where units_around.scope in ('department', 'organization')
+    union
+    select o.id
+    from freehold.units n
+      join freehold.units o on o.organization_id = n.organization_id
+    where n.id = place and units_around.scope = 'organization'
+  )
+$$;
+--> statement-breakpoint
+-- Why somebody cannot give a role to whoever is, or will be, in a place; null: they can. The fallback role is
+-- everybody's.
+create or replace function access.why_not_given(giver uuid, r freehold.roles, place uuid, within boolean) returns text
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  far record;
+begin
+  select x.scope, x.units into far from access.effective_scope(giver, 'role:update') x;
+  if far.scope is distinct from 'all' and not r.is_fallback then
+    if far.scope is null or place is null or not place = any (far.units) then
+      return 'Assigning and removing roles needs role:update.';
+    elsif not r.is_manageable then
+      return format('The role %s cannot be managed within a team.', r.name);
+    end if;
+  end if;
+  if not access.holds_role_there(giver, r.id, place, within) then
+    return format('You do not hold everything that the role %s carries, as far as it would reach: you cannot give it.', r.name);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Whether whoever invited may still bring somebody to where the invitation leads: active, with invitation:create there.
+create or replace function access.may_still_invite(i freehold.invitations) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  far record;
+begin
+  select * into u from freehold.users x where x.id = i.inviter_id;
+  if not access.is_present(u) then
+    return false;
+  end if;
+  select x.scope, x.units into far from access.user_effective_scope(u.id, 'invitation:create') x;
+  return coalesce(far.scope = 'all' or i.unit_id = any (far.units), false)
+    -- Where it leads to is still what it was.
+    and (i.organization_id is null or access.is_open_organization(i.organization_id))
+    and not exists (
+      select from freehold.units n where n.id = i.unit_id and n.organization_id is distinct from i.organization_id);
+end $$;
+--> statement-breakpoint
+-- The roles of an invitation that its inviter can still give to whoever is in a place, in the order in which they were
+-- asked for.
+create or replace function access.roles_still_given(i freehold.invitations, place uuid) returns setof freehold.roles
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select r.*
+  from unnest(i.role_ids) with ordinality g (id, n)
+    join freehold.roles r on r.id = g.id
+  where r.deleted_at is null
+    and r.is_active
+    and access.why_not_given(i.inviter_id, r, place, i.organization_id is not null) is null
+  order by g.n
+$$;
+--> statement-breakpoint
+-- The ids of roles that are named, or given by their ids; each must be one that the admitted user can give there.
+create or replace function access.invited_roles(wanted jsonb, i freehold.invitations) returns uuid[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  named text;
+  r freehold.roles;
+  ids uuid[] := '{}';
+  reason text;
+begin
+  for named in select jsonb_array_elements_text(coalesce(wanted, '[]')) loop
+    select * into r from freehold.roles x where x.deleted_at is null and (x.name = named or x.id::text = lower(named));
+    if r.id is null then
+      perform access.refuse('invalid_request', format('%s is not a role of this tenant', named), 'roles');
+    elsif access.key() is not null then
+      perform access.require_key_permission(array(select c.permission from access.role_content(r.id) c));
+    end if;
+    reason := access.why_not_given(access.principal(), r, i.unit_id, i.organization_id is not null);
+    if reason is not null then
+      perform access.refuse('forbidden', reason);
+    end if;
+    ids := array_remove(ids, r.id) || r.id;
+  end loop;
+  return ids;
+end $$;
+--> statement-breakpoint
+-- How many invitations one user can send within an hour.
+create or replace function access.invitations_an_hour() returns integer
+language sql immutable
+return 100;
+--> statement-breakpoint
+-- Makes an invitation: {email, organization_id, unit_id, roles, given_name, family_name, locale}. Raises FH400, FH403,
+-- FH409; 23505 for one that is open.
+create or replace function access.invite(
+  tenant_id uuid,
+  system_key text,
+  id uuid,
+  wanted jsonb,
+  token_hash bytea,
+  secrets_encrypted text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  address text := wanted ->> 'email';
+  l access.limits;
+  mine freehold.users;
+  known freehold.users;
+  i freehold.invitations;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if access.permission() is distinct from 'invitation:create' then
+    perform access.refuse('forbidden', 'Inviting needs invitation:create.');
+  end if;
+  perform access.must_be_licensed();
+  l := access.lock_limit('users');
+  select * into mine from freehold.users x where x.id = me for no key update;
+  if address = mine.email then
+    perform access.refuse('invalid_request', 'is your own address', 'email');
+  end if;
+  i.id := invite.id;
+  i.email := address;
+  i.inviter_id := me;
+  i.organization_id := (wanted ->> 'organization_id')::uuid;
+  i.unit_id := (wanted ->> 'unit_id')::uuid;
+  i := access.placed_invitation(i, mine);
+  select * into known from freehold.users x where x.email = address;
+  if known.id is not null
+    and (i.organization_id is null or known.organization_id = i.organization_id) then
+    perform access.refuse('already_exists', 'Somebody with this address is a member already.');
+  elsif known.id is not null and not access.is_present(known) then
+    perform access.refuse('illegal_state', 'Somebody with this address has an account that is not active.');
+  end if;
+  i.role_ids := access.invited_roles(wanted -> 'roles', i);
+  if known.id is null and l.name is not null and l.used + access.open_invitations() + 1 > l.most then
+    perform access.refuse('limit_reached', format(
+      'The limit max_users is reached: this tenant can have at most %s active users, open invitations included.', l.most));
+  end if;
+  perform access.require_place(i);
+  update freehold.invitations x set closed_at = x.expires_at
+  where x.email = address
+    and x.organization_id is not distinct from i.organization_id
+    and x.closed_at is null
+    and x.expires_at <= now();
+  insert into freehold.invitations (
+    id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, token_hash, expires_at
+  )
+  values (
+    i.id, address, me, i.organization_id, i.unit_id, i.role_ids, wanted ->> 'given_name', wanted ->> 'family_name',
+    coalesce(wanted ->> 'locale', known.locale, mine.locale), invite.token_hash, now() + interval '7 days'
+  )
+  returning * into i;
+  perform access.mail_invitation(i, secrets_encrypted);
+end $$;
+--> statement-breakpoint
+-- Mails an invitation whose inviter, the admitted user, is locked. Raises FH409 where a limit of mails is reached.
+create or replace function access.mail_invitation(i freehold.invitations, secrets_encrypted text) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  mine freehold.users;
+  organization text := access.organization_name(i.organization_id);
+begin
+  if (
+    select count(*)
+    from freehold.invitations x
+    where x.inviter_id = access.principal() and x.sent_at > now() - interval '1 hour'
+  ) > access.invitations_an_hour() then
+    perform access.refuse('limit_reached', format(
+      'You can send at most %s invitations within an hour.', access.invitations_an_hour()));
+  end if;
+  select * into mine from freehold.users x where x.id = access.principal();
+  perform access.record(
+    'INVITATION_SENT', 'create', 'invitation', i.id::text, null,
+    jsonb_build_object('email', i.email, 'organization_id', i.organization_id, 'unit_id', i.unit_id, 'role_ids', i.role_ids,
+      'expires_at', i.expires_at));
+  if access.enqueue_mail(
+    case when organization is null then 'invitation' else 'invitation_to_organization' end,
+    (select u.id from freehold.users u where u.email = i.email),
+    i.email,
+    jsonb_strip_nulls(jsonb_build_object(
+      'inviter', access.inviter_name(mine), 'organization', organization, 'expires_at', i.expires_at)),
+    secrets_encrypted,
+    i.locale) is null
+  then
+    perform access.refuse('limit_reached',
+      'This address was mailed too often, or the tenant has sent all mails of today: try again later.');
+  end if;
+end $$;
+--> statement-breakpoint
+-- What an inviter is called in a mail, and on the page where it is accepted.
+create or replace function access.inviter_name(u freehold.users) returns text
+language sql immutable
+return left(coalesce(nullif(concat_ws(' ', u.given_name, u.family_name), ''), u.username), 60);
+--> statement-breakpoint
+-- What an organization is called.
+create or replace function access.organization_name(organization uuid) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select o.name from freehold.organizations o where o.id = organization
+$$;
+--> statement-breakpoint
+-- The invitation that the admitted user changes, locked: within reach, open or expired. Raises FH404, FH403, FH409.
+create or replace function access.invitation_to_change(invitation uuid, needed text) returns freehold.invitations
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  i freehold.invitations;
+begin
+  if access.permission() is distinct from needed then
+    perform access.refuse('forbidden', format('Changing an invitation needs %s.', needed));
+  end if;
+  select * into i from freehold.invitations x where x.id = invitation for update;
+  if i.id is null
+    or not (access.scope() = 'all'
+      or i.inviter_id = any (access.scope_owner_ids())
+      or coalesce(i.unit_id = any (access.scope_unit_ids()), false)) then
+    perform access.refuse('not_found', 'There is no invitation with this id.');
+  elsif i.closed_at is not null then
+    perform access.refuse('illegal_state', 'This invitation was accepted, revoked or replaced.');
+  end if;
+  return i;
+end $$;
+--> statement-breakpoint
+-- Mails another token, which works for seven days; what is given is decided anew, as if the caller had invited them.
+create or replace function access.resend_invitation(
+  tenant_id uuid,
+  system_key text,
+  invitation uuid,
+  new_hash bytea,
+  secrets_encrypted text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  i freehold.invitations;
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.must_be_licensed(), access.lock_limit('users');
+  perform from freehold.users x where x.id = access.principal() for no key update;
+  i := access.invitation_to_change(invitation, 'invitation:create');
+  perform access.invited_roles(to_jsonb(i.role_ids), i);
+  update freehold.invitations x set
+    inviter_id = access.principal(),
+    token_hash = new_hash,
+    sent_at = now(),
+    updated_at = now(),
+    expires_at = now() + interval '7 days'
+  where x.id = i.id
+  returning * into i;
+  perform access.mail_invitation(i, secrets_encrypted);
+end $$;
+--> statement-breakpoint
+-- Closes an invitation: its token is dead.
+create or replace function access.revoke_invitation(invitation uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  i freehold.invitations := access.invitation_to_change(invitation, 'invitation:delete');
+begin
+  update freehold.invitations x set revoked_at = now(), closed_at = now(), updated_at = now() where x.id = i.id;
+  perform access.record(
+    'INVITATION_REVOKED', 'delete', 'invitation', i.id::text, jsonb_build_object('email', i.email), null);
+end $$;
+--> statement-breakpoint
+-- An invitation with the unit and the organization that it leads to: one gives the other. Below scope `all` it is the
+-- inviter's unit, or one that they reach.
+create or replace function access.placed_invitation(i freehold.invitations, mine freehold.users) returns freehold.invitations
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  named text := case when i.unit_id is null and i.organization_id is not null then 'organization_id' else 'unit_id' end;
+  of_unit uuid;
+begin
+  if i.unit_id is not null then
+    select n.organization_id into of_unit from freehold.units n where n.id = i.unit_id;
+    if not found then
+      perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit_id');
+    elsif i.organization_id is not null and i.organization_id is distinct from of_unit then
+      perform access.refuse('invalid_request', 'is not a unit of this organization', 'unit_id');
+    end if;
+    i.organization_id := of_unit;
+  elsif i.organization_id is not null then
+    i.unit_id := access.unit_of_organization(i.organization_id);
+  elsif access.scope() <> 'all' then
+    i.unit_id := mine.unit_id;
+    i.organization_id := mine.organization_id;
+  end if;
+  if access.scope() <> 'all' and (i.unit_id is null or i.unit_id <> all (access.scope_unit_ids())) then
+    perform access.refuse('invalid_request',
+      case named when 'unit_id' then 'is not a unit that you can access' else 'is not an organization that you can access' end,
+      named);
+  elsif i.organization_id is not null and not access.is_open_organization(i.organization_id) then
+    perform access.refuse('invalid_request', 'is not an organization that you can access', 'organization_id');
+  end if;
+  return i;
+end $$;
+--> statement-breakpoint
+-- The unit without a parent that is an organization's own.
+create or replace function access.unit_of_organization(organization uuid) returns uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select n.id from freehold.units n where n.organization_id = organization and n.parent_id is null limit 1
+$$;
+--> statement-breakpoint
+-- Whether somebody can come to an organization.
+create or replace function access.is_open_organization(organization uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from freehold.organizations o where o.id = organization and o.state = 'active')
+$$;
+--> statement-breakpoint
+-- Refuses an invitation for which its organization has no place, of which the open ones take some, too. Locks the
+-- organization.
+create or replace function access.require_place(i freehold.invitations) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  o freehold.organizations;
+begin
+  select * into o from freehold.organizations x where x.id = i.organization_id for no key update;
+  if o.active_users + 1 + (
+    select count(*)
+    from freehold.invitations x
+    where x.organization_id = o.id and x.closed_at is null and x.expires_at > now()
+  ) > o.user_limit then
+    perform access.refuse('limit_reached', format(
+      'The limit of this organization is reached: it can have at most %s active users, open invitations included.',
+      o.user_limit));
+  end if;
+end $$;
+--> statement-breakpoint
+-- How many open invitations wait for somebody who is not here yet.
+create or replace function access.open_invitations() returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select count(distinct i.email)
+  from freehold.invitations i
+  where i.closed_at is null
+    and i.expires_at > now()
+    and not exists (select from freehold.users u where u.email = i.email)
+$$;
+--> statement-breakpoint
+-- Sets the limits, {max_users, max_organizations, max_documents, limit_documents, max_api_keys, max_sessions}, where null
+-- and a missing one are no limit; returns access.used(). What is not counted yet is counted, after whoever creates has
+-- come to their end: five seconds, then this fails.
+create or replace function access.set_limits(wanted jsonb) returns jsonb
+language plpgsql volatile set lock_timeout = '5s' set search_path = pg_catalog, pg_temp as $$
+declare
+  counted text;
+  wished integer;
+  was access.limits;
+begin
+  -- Before any row is locked: whoever creates shares this lock, and then locks a row.
+  if exists (
+    select
+    from unnest('{users,organizations,api_keys,sessions}'::text[]) n (name)
+      left join access.limits l on l.name = n.name
+    where l.most is distinct from (wanted ->> ('max_' || n.name))::integer
+      and (n.name = 'sessions' or l.most is null or wanted ->> ('max_' || n.name) is null))
+  then
+    perform pg_advisory_xact_lock(hashtext('access.limits'));
+  end if;
+  foreach counted in array '{api_keys,documents,organizations,sessions,users}'::text[] loop
+    wished := case
+      when counted = 'documents' and not coalesce((wanted ->> 'limit_documents')::boolean, false) then null
+      else (wanted ->> ('max_' || counted))::integer
+    end;
+    select * into was from access.limits l where l.name = counted;
+    if wished is not distinct from was.most then
+      continue;
+    elsif wished is null and counted <> 'documents' then
+      delete from access.limits l where l.name = counted;
+    else
+      insert into access.limits as l (name, most, used)
+      values (counted, wished, case when was.name is null then access.counted_now(counted) else 0 end)
+      on conflict on constraint limits_pkey do update set most = excluded.most;
+    end if;
+    if counted = 'sessions' then
+      perform access.make_session_places(wished);
+    end if;
+  end loop;
+  return access.used();
+end $$;
+--> statement-breakpoint
+-- Counts from the rows themselves.
+create or replace function access.counted_now(counted text) returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case counted
+    -- The active users as all but the others, both of which an index counts.
+    when 'users' then (select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active)
+    when 'organizations' then (select count(*) from freehold.organizations o where o.state <> 'ended')
+    when 'api_keys' then (
+      select count(*) from freehold.api_keys k where k.revoked_at is null and coalesce(k.expires_at > now(), true))
+    else 0
+  end::integer
+$$;
+--> statement-breakpoint
+-- {users, organizations, documents, api_keys, sessions}: how much of each there is. Sessions are counted where they are
+-- limited (null: they are not).
+create or replace function access.used() returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'users', coalesce((select l.used from access.limits l where l.name = 'users'), access.counted_now('users')),
+    'organizations', access.counted_now('organizations'),
+    'documents', coalesce((select l.used from access.limits l where l.name = 'documents'), 0),
+    'api_keys', access.counted_now('api_keys'),
+    'sessions', (
+      select (
+        select count(*)
+        from access.session_places p
+          join freehold.sessions s on s.id = p.session_id
+          cross join freehold.tenant t
+        where s.ended_at is null
+          and access.session_ends(s, t) > now())
+      from access.limits l
+      where l.name = 'sessions'))
+$$;
+--> statement-breakpoint
+-- Makes as many places as there may be sessions, and gives the first to those that there are, also where these are more:
+-- then theirs are beyond the limit, and a place that becomes free is for one of them first. null: sessions are not
+-- limited any more. Nobody takes or leaves a place meanwhile (access.set_limits).
+create or replace function access.make_session_places(most integer) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  delete from access.session_places;
+  if most is null then
+    return;
+  end if;
+  insert into access.session_places (place, session_id, free_from)
+  select row_number() over (), s.id, access.session_ends(s, t)
+  from freehold.sessions s
+    cross join freehold.tenant t
+  where s.ended_at is null
+    and s.impersonator_id is null
+    and access.session_ends(s, t) > now();
+  insert into access.session_places (place)
+  select n from generate_series(1, most) n (n)
+  on conflict do nothing;
+end $$;
+--> statement-breakpoint
+-- Whether a mail tells somebody that their password, address or second factor was changed, or that they have a new API
+-- key, for the first time within an hour: whoever does that could use the other limits up before, so that nobody is told.
+-- Such mails have a day's limit of their own.
+create or replace function access.is_first_notice(made freehold.mails) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select made.kind in (
+      'api_key_created', 'email_changed', 'identity_added', 'identity_removed', 'mfa_disabled', 'mfa_enabled', 'mfa_reset',
+      'passkey_added', 'passkey_copied', 'passkey_removed', 'password_changed', 'erasure_requested', 'erasure_by_admin',
+      'impersonated')
+    and not exists (
+      select
+      from freehold.mails m
+      where m.kind = made.kind
+        and m.id <> made.id
+        and access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
+        and m.created_at > now() - interval '1 hour')
+$$;
+--> statement-breakpoint
+-- What a token is now; null: not active, or not for the admitted user to know. `kind`: access (of a session, which the
+-- Worker verified, for the API `audience`), refresh or key (by the hash, in hex), or anything else for a text that is no
+-- token. {user_id, username, permissions, permissions_truncated, client_id, issued_at, expires_at, addresses}: moments
+-- in seconds since 1970, null for none; `addresses` of a key, the networks from which it works. What an API key that
+-- asks does not name of its owner's permissions is left out of its owner's tokens. The caller shows the system's key,
+-- because somebody who runs SQL as the app login could try hashes, and sessions of tokens that nobody verified.
+create or replace function access.introspect(
+  tenant_id uuid,
+  system_key text,
+  kind text,
+  hash text,
+  session uuid,
+  audience text
+) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  me uuid := (access.claims() ->> 'user_id')::uuid;
+  l freehold.refresh_tokens;
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+  far record;
+  carried record;
+begin
+  if kind = 'key' then
+    select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
+  elsif kind = 'refresh' then
+    select * into l from freehold.refresh_tokens x where x.token_hash = decode(hash, 'hex');
+    select * into s from freehold.sessions x where x.id = l.session_id;
+  elsif kind = 'access' then
+    select * into s from freehold.sessions x where x.id = session;
+  end if;
+  select * into u from freehold.users x where x.id = coalesce(s.user_id, k.user_id);
+  if me is null or u.id is null or not access.is_present(u) or not access.has_role(u.id) then
+    return null;
+  end if;
+  if u.id <> me then
+    far := access.effective_scope(me, 'session:read');
+    if far.scope is null
+      or not (far.scope = 'all' or u.id = any (far.owners) or coalesce(u.unit_id = any (far.units), false))
+    then
+      return null;
+    end if;
+  end if;
+  if k.id is not null then
+    if k.revoked_at is not null or k.expires_at <= now() then
+      return null;
+    end if;
+    return jsonb_build_object(
+      'user_id', u.id,
+      'username', u.username,
+      'permissions', array(select p from unnest(access.permissions_of(u.id, now())) p where p = any (k.permissions)),
+      'issued_at', floor(extract(epoch from k.created_at)),
+      'expires_at', floor(extract(epoch from k.expires_at)),
+      'addresses', k.addresses);
+  end if;
+  if s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+    or s.impersonator_id is null and access.must_change(u, t)
+    or not access.is_audience(audience)
+    or kind = 'refresh' and (l.used_at is not null or l.expires_at <= now())
+  then
+    return null;
+  end if;
+  carried := access.audience_permissions(u.id, t, audience);
+  return jsonb_build_object(
+    'user_id', u.id,
+    'username', u.username,
+    'permissions', carried.permissions,
+    'permissions_truncated', carried.truncated,
+    'client_id', coalesce(s.client_id, 'freehold'),
+    'issued_at', floor(extract(epoch from l.created_at)),
+    'expires_at', floor(extract(epoch from l.expires_at)));
+end $$;
+--> statement-breakpoint
+-- Ends the session of an access or refresh token, also of one that was used before, or revokes an API key. Whether
+-- there is such a token; one that has ended already is one, too. `session`: of an access token, which the Worker verified.
+create or replace function access.revoke_token(
+  tenant_id uuid,
+  system_key text,
+  kind text,
+  hash text,
+  session uuid,
+  request jsonb
+) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  k freehold.api_keys;
+  u freehold.users;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if kind = 'key' then
+    select * into k from freehold.api_keys x where x.key_hash = decode(hash, 'hex');
+  else
+    select x.* into s
+    from freehold.sessions x
+    where x.id = case kind
+      when 'access' then session
+      when 'refresh' then (select l.session_id from freehold.refresh_tokens l where l.token_hash = decode(hash, 'hex'))
+    end;
+  end if;
+  select * into u from freehold.users x where x.id = coalesce(s.user_id, k.user_id);
+  if u.id is null then
+    return false;
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request, s.impersonator_id);
+  if k.id is not null then
+    update freehold.api_keys x set revoked_at = now() where x.id = k.id and x.revoked_at is null;
+  else
+    update freehold.sessions x set ended_at = now(), ended_because = 'logout' where x.id = s.id and x.ended_at is null;
+  end if;
+  return true;
+end $$;
+--> statement-breakpoint
+-- The newest hundred of an organization: [{id, email, expires_at}].
+create or replace function access.invitations_of(organization uuid) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  far record;
+begin
+  if access.principal() is null or to_regclass('freehold.invitations') is null then
+    return '[]';
+  end if;
+  far := access.effective_scope(access.principal(), 'invitation:read');
+  if not coalesce(
+    far.scope = 'all'
+    or exists (select from freehold.organizations o where o.id = organization and o.unit_id = any (far.units)), false)
+  then
+    return '[]';
+  end if;
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'id', x.id,
+          'email', x.email,
+          'expires_at', to_char(x.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+        order by x.created_at desc, x.id),
+      '[]')
+    from (
+      select *
+      from freehold.invitations i
+      where i.organization_id = organization and i.closed_at is null and i.expires_at > now()
+      order by i.created_at desc, i.id
+      limit 100) x);
+end $$;
+--> statement-breakpoint
+-- Those to the verified address of the admitted user: [{id, organization, expires_at}], without a name for the tenant.
+create or replace function access.own_invitations() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null or to_regclass('freehold.invitations') is null then
+    return '[]';
+  end if;
+  return (
+    select coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'id', x.id,
+          'organization', x.name,
+          'expires_at', to_char(x.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+        order by x.expires_at, x.id),
+      '[]')
+    from (
+      select i.id, i.expires_at, o.name
+      from freehold.users u
+        join freehold.invitations i on i.email = u.email and i.closed_at is null and i.expires_at > now()
+        left join freehold.organizations o on o.id = i.organization_id
+      where u.id = access.principal() and u.email_verified and coalesce(o.state = 'active', true)
+      order by i.expires_at, i.id
+      limit 100) x);
+end $$;
+--> statement-breakpoint
+-- Closes those of an organization that is wiped out.
+create or replace function access.close_invitations(organization uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if to_regclass('freehold.invitations') is not null then
+    update freehold.invitations i
+    set revoked_at = now(), closed_at = now(), updated_at = now()
+    where i.organization_id = organization and i.closed_at is null;
+  end if;
+end $$;
+--> statement-breakpoint
+-- Applies the rules of one organization. Below scope `all` its limit and what it has bought are not changed.
+create or replace function access.before_organization() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  is_limited boolean := access.principal() is not null and access.scope() <> 'all';
+begin
+  if tg_op = 'INSERT' then
+    perform access.must_be_licensed(), access.lock_limit('organizations');
+    new.unit_id := gen_random_uuid();
+  elsif (new.name, new.settings, new.plan_group, new.user_limit, new.state)
+    is not distinct from (old.name, old.settings, old.plan_group, old.user_limit, old.state) then
+    return new;
+  elsif old.state <> 'active' and access.principal() is not null then
+    perform access.refuse('illegal_state', 'This organization is being wiped out.');
+  elsif is_limited and (new.plan_group, new.user_limit) is distinct from (old.plan_group, old.user_limit) then
+    perform access.refuse('forbidden', 'This needs access to all organizations.');
+  end if;
+  new.updated_at := now();
+  if octet_length(new.settings::text) > 8192 then
+    perform access.refuse('invalid_request', 'must be at most 8 KiB', 'settings');
+  elsif new.plan_group is not null
+    and (tg_op = 'INSERT' or new.plan_group is distinct from old.plan_group)
+    and not exists (select from freehold.roles r where r.name = new.plan_group and r.deleted_at is null) then
+    perform access.refuse('invalid_request', format('%s is not a role of this tenant', new.plan_group), 'plan_group');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Makes the unit that an organization is, and gives it another name with the organization.
+create or replace function access.after_organization() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into freehold.units (id, kind, name, organization_id) values (new.unit_id, 'department', new.name, new.id);
+  elsif new.name <> old.name then
+    update freehold.units n set name = new.name where n.id = new.unit_id;
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Counts an organization that is made, or has ended.
+create or replace function access.count_organization() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  change integer := (new.state <> 'ended')::integer
+    - case when tg_op = 'UPDATE' then (old.state <> 'ended')::integer else 0 end;
+  l access.limits;
+begin
+  if change = 0 then
+    return null;
+  end if;
+  l := access.lock_limit('organizations');
+  if l.name is null then
+    return null;
+  end if;
+  update access.limits x set used = x.used + change where x.name = l.name;
+  if change > 0 and l.used + change > l.most then
+    perform access.refuse('limit_reached', format(
+      'The limit max_organizations is reached: this tenant can have at most %s organizations.', l.most));
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- A user belongs to the organization whose unit they are in: whoever chooses one of the two chooses the other with it,
+-- and a member who is in no other unit of it is in the unit that the organization is. The unit is locked, so that it
+-- stays whose it is.
+create or replace function access.before_joining() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  is_new boolean := tg_op = 'INSERT';
+  moves boolean := case when is_new then new.unit_id is not null else new.unit_id is distinct from old.unit_id end;
+  joins boolean := case when is_new then true else new.organization_id is distinct from old.organization_id end;
+  of_unit uuid;
+begin
+  if not moves and not joins then
+    return new;
+  end if;
+  select n.organization_id into of_unit from freehold.units n where n.id = new.unit_id for share;
+  if new.unit_id is not null and not found then
+    return new;
+  elsif moves and new.unit_id is not null then
+    if joins and new.organization_id is not null and new.organization_id is distinct from of_unit then
+      perform access.refuse('invalid_request', 'is not a unit of the organization of this user', 'unit_id');
+    end if;
+    new.organization_id := of_unit;
+  elsif new.organization_id is distinct from of_unit then
+    new.unit_id := (
+      select o.unit_id from freehold.organizations o where o.id = new.organization_id and o.state <> 'ended');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Counts users who join an organization or leave it, become active or no longer are. Who leaves holds nothing within it
+-- any more.
+create or replace function access.after_joining() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  joins boolean := new.organization_id is not null
+    and (tg_op = 'INSERT' or new.organization_id is distinct from old.organization_id);
+  was uuid := case when tg_op = 'UPDATE' and old.is_active then old.organization_id end;
+  is_now uuid := case when new.is_active then new.organization_id end;
+  o freehold.organizations;
+  change integer;
+begin
+  if not joins
+    and was is not distinct from is_now
+    and (tg_op = 'INSERT' or new.organization_id is not distinct from old.organization_id) then
+    return null;
+  end if;
+  for o in
+    select *
+    from freehold.organizations x
+    where x.id in (was, new.organization_id)
+    order by x.id
+    for no key update
+  loop
+    if joins and o.id = new.organization_id and o.state <> 'active' then
+      perform access.refuse('illegal_state', 'This organization is being wiped out.');
+    end if;
+    change := coalesce((o.id = is_now)::integer, 0) - coalesce((o.id = was)::integer, 0);
+    if change = 0 then
+      continue;
+    end if;
+    update freehold.organizations x set active_users = x.active_users + change where x.id = o.id;
+    if change > 0 and o.active_users + change > o.user_limit then
+      perform access.refuse('limit_reached', format(
+        'The limit of this organization is reached: it can have at most %s active users.', o.user_limit));
+    end if;
+  end loop;
+  if tg_op = 'UPDATE' and old.organization_id is not null and new.organization_id is distinct from old.organization_id then
+    update freehold.user_roles ur
+    set ends_at = greatest(now(), ur.starts_at)
+    where ur.user_id = new.id
+      and ur.organization_id = old.organization_id
+      and (ur.ends_at is null or ur.ends_at > now());
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Puts units, each with what is below it, under an organization.
+create or replace function access.put_units(organization uuid, units uuid[]) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.permission() is distinct from 'organization:create' or cardinality(units) = 0 then
+    return;
+  elsif (access.effective_scope(access.principal(), 'unit:update')).scope is distinct from 'all' then
+    perform access.refuse('forbidden', 'Moving units into an organization needs unit:update.');
+  end if;
+  update freehold.units u
+  set parent_id = o.unit_id
+  from freehold.organizations o
+  where o.id = organization and u.id = any (units) and u.id <> o.unit_id;
+  if (select count(*) from freehold.units u where u.id = any (units)) < cardinality(units) then
+    perform access.refuse('invalid_request', 'has a unit that is not of this tenant', 'unit_ids');
+  end if;
+end $$;
+--> statement-breakpoint
+-- What goes with an organization.
+create or replace function access.organization_counts(organization uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'people', (select count(*) from freehold.users u where u.organization_id = organization),
+    'active_people', (select count(*) from freehold.users u where u.organization_id = organization and u.is_active),
+    'units', (select count(*) from freehold.units n where n.organization_id = organization and n.parent_id is not null),
+    'roles', (
+      select count(*)
+      from freehold.user_roles ur
+      where ur.organization_id = organization and (ur.ends_at is null or ur.ends_at > now())))
+$$;
+--> statement-breakpoint
+-- Counts what goes with an organization, and begins unless it is a dry run. `people`: what becomes of its users, keep,
+-- deactivate or erase. Raises FH404, FH403, FH400, FH409.
+create or replace function access.end_organization(organization uuid, confirm text, people text, dry_run boolean) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  needed text := case people when 'keep' then 'user:update' else 'user:delete' end;
+  o freehold.organizations;
+  counts jsonb;
+begin
+  perform access.require_reach('organization', organization);
+  if access.permission() is distinct from 'organization:delete' or access.scope() is distinct from 'all' then
+    perform access.refuse('not_found', 'There is no organization with this id.');
+  end if;
+  select * into o from freehold.organizations x where x.id = organization and x.state <> 'ended' for no key update;
+  if o.id is null then
+    perform access.refuse('not_found', 'There is no organization with this id.');
+  end if;
+  counts := access.organization_counts(o.id);
+  if dry_run then
+    return counts;
+  elsif confirm is distinct from o.name then
+    perform access.refuse('invalid_request', 'must be the name of the organization: wiping it out cannot be undone',
+      'query/confirm');
+  elsif o.state <> 'active' then
+    perform access.refuse('illegal_state', 'This organization is being wiped out.');
+  elsif (access.effective_scope(me, needed)).scope is distinct from 'all' then
+    perform access.refuse('forbidden', format('This changes users, which needs %s.', needed));
+  elsif people <> 'keep' and exists (select from freehold.users u where u.id = me and u.organization_id = o.id) then
+    perform access.refuse('forbidden', 'You belong to this organization: somebody else must wipe it out.');
+  end if;
+  perform access.require_power_of(array(select u.id from freehold.users u where u.organization_id = o.id));
+  update freehold.organizations x
+  set state = 'ending', ending_people = people, ending_by = me, ending_counts = counts
+  where x.id = o.id;
+  perform access.close_invitations(o.id);
+  perform access.record(
+    'ORGANIZATION_ENDING', 'delete', 'organization', o.id::text, null,
+    counts || jsonb_build_object('name', o.name, 'fate', people), 40);
+  return counts;
+end $$;
+--> statement-breakpoint
+-- Whether an organization is being wiped out.
+create or replace function access.is_wipe_due() returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select exists (select from freehold.organizations o where o.state = 'ending')
+$$;
+--> statement-breakpoint
+-- Lets users of one organization go, at most so many; when nobody is left it ends: {is_done, wiped}.
+create or replace function access.wipe_organizations(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  o freehold.organizations;
+  u freehold.users;
+begin
+  select * into o from freehold.organizations x where x.state = 'ending' order by x.updated_at, x.id limit 1;
+  if o.id is null then
+    return jsonb_build_object('is_done', true, 'wiped', 0);
+  end if;
+  for u in
+    select * from freehold.users x where x.organization_id = o.id order by x.id limit at_most for no key update
+  loop
+    perform access.let_go(u, o);
+  end loop;
+  if exists (select from freehold.users x where x.organization_id = o.id) then
+    return jsonb_build_object('is_done', false, 'wiped', 0);
+  end if;
+  delete from freehold.units n where n.organization_id = o.id;
+  update freehold.organizations x
+  set state = 'ended', ended_at = now(), name = 'former-organization-' || replace(x.id::text, '-', ''), settings = '{}',
+    plan_group = null, user_limit = null, unit_id = null, ending_people = null, ending_by = null, ending_counts = null
+  where x.id = o.id;
+  perform access.record(
+    'ORGANIZATION_WIPED', 'delete', 'organization', o.id::text, null,
+    o.ending_counts || jsonb_build_object('fate', o.ending_people), 40);
+  return jsonb_build_object('is_done', not access.is_wipe_due(), 'wiped', 1);
+end $$;
+--> statement-breakpoint
+-- Lets one user go as it was asked for. The last administrator stays as they are, without the organization.
+create or replace function access.let_go(u freehold.users, o freehold.organizations) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  -- An erased user never changes again, and belongs to none.
+  update freehold.users x set organization_id = null where x.id = u.id;
+  if o.ending_people = 'keep' then
+    return;
+  end if;
+  begin
+    if o.ending_people = 'erase' then
+      -- A request that waits for its day waits no longer.
+      update freehold.erasures e
+      set erase_at = now(), requested_by = o.ending_by, cancel_hash = null
+      where e.user_id = u.id and e.cancelled_at is null and e.erased_at is null;
+      if not found then
+        perform access.open_erasure(u, o.ending_by, null, now(), null);
+      end if;
+    end if;
+    update freehold.users x set is_active = false where x.id = u.id and x.is_active;
+  exception when sqlstate 'FH409' then
+    null;
+  end;
+end $$;
+--> statement-breakpoint
 -- Where the data of a person is: one row for each table that has some. The export and the erasure both walk it, and
 -- test/personal/registry.test.ts fails for a table of the database that is neither here nor on its list of tables
 -- without people, and for a column that is neither exported nor withheld.
@@ -417,16 +3351,18 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
   values
     (10, 'freehold.users', 'user', 'x.id = $1', null,
       '{id,username,email,email_verified,password_changed_at,must_change_password,factors,given_name,family_name,phone,
-        phone_verified,role,unit_id,manager_id,designation,description,is_active,locale,timezone,max_sessions,preferences,
-        joined_at,terminated_at,created_at,updated_at,erased_at}'::text[],
+        phone_verified,role,unit_id,organization_id,manager_id,designation,description,is_active,locale,timezone,max_sessions,
+        preferences,avatar,joined_at,terminated_at,created_at,updated_at,erased_at}'::text[]
+        || '(select o.name from freehold.organizations o where o.id = x.organization_id) as organization'::text,
       '{name}'::text[],
       $set$username = 'former-user-' || replace(x.id::text, '-', ''),
         email = 'former-user-' || replace(x.id::text, '-', '') || '@erased.invalid', email_verified = false,
         given_name = 'Former user', family_name = null, phone = null, phone_verified = false, role = null,
-        manager_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC', preferences = '{}',
-        factors = '{}', must_change_password = false, is_active = false, erased_at = now()$set$),
+        manager_id = null, organization_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC',
+        preferences = '{}', avatar = null, factors = '{}', must_change_password = false, is_active = false, erased_at = now()$set$),
     (20, 'freehold.user_roles', 'roles', 'x.user_id = $1', null,
-      array['(select r.name from freehold.roles r where r.id = x.role_id) as role', 'role_id', 'starts_at', 'ends_at'],
+      array['(select r.name from freehold.roles r where r.id = x.role_id) as role', 'role_id', 'organization_id', 'starts_at',
+        'ends_at'],
       '{id,user_id}',
       $set$ends_at = case when x.ends_at is null or x.ends_at > now() then greatest(now(), x.starts_at) else x.ends_at end$set$),
     (21, 'freehold.overrides', 'overrides', 'x.user_id = $1', null,
@@ -454,9 +3390,10 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (31, 'freehold.refresh_tokens', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
       '{}', '{token_hash,session_id,device,created_at,expires_at,used_at,successor_hash}', 'delete'),
-    (32, 'freehold.sessions', 'sessions', 'x.user_id = $1', null,
+    -- Also those in which the person acted as somebody else: they say from where.
+    (32, 'freehold.sessions', 'sessions', '$1 in (x.user_id, x.impersonator_id)', null,
       '{id,device,address,city,country,client_id,amr,aal,authenticated_at,created_at,last_active_at,expires_at,ended_at,
-        ended_because}', '{user_id,device_id}', 'delete'),
+        ended_because,impersonator_id,impersonation_reason}', '{user_id,device_id,impersonator_session_id}', 'delete'),
     (33, 'freehold.login_challenges', null, 'x.user_id = $1', null, '{}',
       '{token_hash,user_id,guard,client,audience,device,amr,failures,created_at,expires_at,used_at}', 'delete'),
     (34, 'freehold.totp_factors', 'authenticator_app', 'x.user_id = $1', null,
@@ -475,6 +3412,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       'x.email = (select u.email from freehold.users u where u.id = $1)', 'x.email = any ($2) or x.username = any ($2)',
       '{email,username,given_name,family_name,locale,created_at,expires_at,used_at}',
       '{token_hash,secret_hash,password_hash,is_mailed}', 'delete'),
+    (38, 'freehold.invitations', 'invitations',
+      'x.accepted_by = $1 or x.email = (select u.email from freehold.users u where u.id = $1)', 'x.email = any ($2)',
+      '{id,email,organization_id,unit_id,role_ids,given_name,family_name,locale,created_at,sent_at,expires_at,accepted_at,
+        revoked_at}',
+      '{inviter_id,token_hash,updated_at,accepted_by,closed_at}', 'delete'),
     -- Of nobody known: what was tried from where the person came from.
     (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1',
       'x.identifier = any ($2) or x.user_id is null and exists (
@@ -493,6 +3435,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (43, 'access.session_places', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
       '{}', '{place,session_id,free_from}', 'keep'),
+    -- Until its objects are deleted.
+    (44, 'access.left_avatars', null, 'x.user_id = $1', null, '{}', '{user_id,version,left_at}', 'keep'),
     (50, 'freehold.erasures', 'erasures', 'x.user_id = $1', null,
       '{id,reason,requested_at,erase_at,cancelled_at,erased_at}', '{user_id,requested_by,cancel_hash,traces}', 'keep'),
     -- Removing one of these sends a mail.
@@ -510,11 +3454,693 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
 $$;
 --> statement-breakpoint
+-- Refuses to be believed by those who could become somebody by it. To disable a provider, or to believe it less, anybody
+-- may who may change settings.
+create or replace function access.check_provider_power(was freehold.providers, is_now freehold.providers) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  -- What is generated has no value before the row is written.
+  passed_over text[] := '{is_enabled,label,updated_at,is_confidential}';
+begin
+  if not is_now.links_by_email and not is_now.trusts_emails and not is_now.accepts_tokens and is_now.mfa_values = '{}' then
+    return;
+  elsif was.id is not null
+    and (to_jsonb(is_now) - passed_over) = (to_jsonb(was) - passed_over)
+    and (was.is_enabled or not is_now.is_enabled)
+  then
+    return;
+  elsif exists (
+    select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
+  then
+    perform access.refuse('forbidden',
+      'A provider that links by e-mail, or is trusted, needs every permission at scope all: it decides who somebody is.');
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.before_provider() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  was freehold.providers;
+begin
+  if tg_op = 'UPDATE' then
+    was := old;
+  else
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.providers'));
+    if (select count(*) from freehold.providers) >= 20 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 20 providers: remove one first.');
+    end if;
+  end if;
+  new.updated_at := greatest(now(), was.updated_at + interval '1 microsecond');
+  if new.accepts_tokens and new.type = 'google' then
+    perform access.refuse(
+      'invalid_request', 'cannot be set for Google, whose access tokens cannot be verified', 'accepts_tokens');
+  end if;
+  -- Anybody has a directory of their own at such an issuer, and writes into its addresses what they like.
+  if new.trusts_emails and new.type = 'entra' and new.issuer ~ '/(common|organizations|consumers)/' then
+    perform access.refuse('invalid_request', 'cannot be set for an issuer of many organizations', 'trusts_emails');
+  end if;
+  if access.principal() is not null then
+    perform access.check_provider_power(was, new);
+    if new.creates_users then
+      perform access.check_provider_roles(new);
+    end if;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
+-- until it is done.
+create or replace function access.purge(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most integer;
+  given_up integer;
+begin
+  with attempts as (
+    delete from freehold.login_attempts
+    where id in (
+      select a.id
+      from freehold.login_attempts a
+      where a.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tokens as (
+    delete from freehold.one_time_tokens
+    where token_hash in (
+      select k.token_hash
+      from freehold.one_time_tokens k
+      where k.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), spent as (
+    delete from access.passkey_challenges
+    where challenge_hash in (
+      select c.challenge_hash
+      from access.passkey_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), external as (
+    delete from access.external_tokens
+    where token_hash in (
+      select e.token_hash
+      from access.external_tokens e
+      where e.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), challenges as (
+    delete from freehold.login_challenges
+    where token_hash in (
+      select c.token_hash
+      from freehold.login_challenges c
+      where c.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), mailed as (
+    delete from freehold.email_logins
+    where request_hash in (
+      select e.request_hash
+      from freehold.email_logins e
+      where e.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), remembered as (
+    delete from freehold.remembered_devices
+    where (user_id, device) in (
+      select r.user_id, r.device
+      from freehold.remembered_devices r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), ended as (
+    delete from freehold.passkeys
+    where id in (
+      select k.id
+      from freehold.passkeys k
+      where k.ends_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), registered as (
+    delete from freehold.registrations
+    where token_hash in (
+      select r.token_hash
+      from freehold.registrations r
+      where r.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), invited as (
+    delete from freehold.invitations
+    where id in (
+      select i.id
+      from freehold.invitations i
+      where i.expires_at < now() - interval '90 days'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), refreshed as (
+    -- All tokens of a session expire together: a used one reveals a theft as long as its session can live.
+    delete from freehold.refresh_tokens
+    where token_hash in (
+      select l.token_hash
+      from freehold.refresh_tokens l
+      where l.expires_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), forsaken as (
+    -- Mails that waited for a day, and an hour more for a last pause between attempts: those for which no transport
+    -- is configured, and those that made their sender crash.
+    update freehold.mails
+    set state = 'dead', secrets_encrypted = null, finished_at = now(), lease_until = null
+    where id in (
+      select m.id
+      from freehold.mails m
+      where m.state = 'queued'
+        and m.created_at < now() - interval '25 hours'
+        and (m.lease_until is null or m.lease_until < now())
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), old as materialized (
+    select m.id
+    from freehold.mails m
+    where m.finished_at < now() - interval '90 days'
+    limit at_most
+    for update skip locked
+  ), dropped as (
+    -- The next delivery logs them; without a transport there is none.
+    delete from access.dropped_mails
+    where id in (
+      select m.id
+      from access.dropped_mails m
+      where m.created_at < now() - interval '1 day'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), answered as (
+    delete from access.kept_answers
+    where id in (
+      select k.id
+      from access.kept_answers k
+      where k.created_at < now() - interval '24 hours'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), tried as (
+    delete from freehold.mail_attempts a using old where a.mail_id = old.id
+  ), finished as (
+    delete from freehold.mails m using old where m.id = old.id
+    returning 1
+  )
+  select
+    x.given_up,
+    greatest(
+      x.given_up,
+      (select count(*) from attempts),
+      (select count(*) from tokens),
+      (select count(*) from spent),
+      (select count(*) from external),
+      (select count(*) from challenges),
+      (select count(*) from mailed),
+      (select count(*) from remembered),
+      (select count(*) from ended),
+      (select count(*) from registered),
+      (select count(*) from invited),
+      (select count(*) from refreshed),
+      (select count(*) from dropped),
+      (select count(*) from answered),
+      (select count(*) from finished)
+    )
+  into given_up, most
+  from (select count(*) as given_up from forsaken) x;
+  -- Those of users stay; those of their devices and networks go, as those of unknown identifiers do. After the attempts:
+  -- a lockout without a failure belongs to an attempt that was never finished, and goes once that attempt is gone.
+  with guards as (
+    delete from freehold.lockouts
+    where key in (
+      select g.key
+      from freehold.lockouts g
+      where (g.key like 'unknown:%' or g.parent is not null)
+        and (g.locked_until is null or g.locked_until < now())
+        and coalesce(
+          g.failed_at < now() - interval '1 day',
+          not exists (select from freehold.login_attempts a where a.key = g.key)
+        )
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  )
+  select greatest(most, count(*)) into most from guards;
+  most := greatest(
+    most,
+    access.erase_failures(
+      at_most,
+      coalesce((select s.failures_erased_to from access.purges s), '-infinity'),
+      now() - interval '90 days'
+    )
+  );
+  if most < at_most then
+    insert into access.purges (last_at, failures_erased_to) values (now(), now() - interval '90 days')
+    on conflict (one) do update set last_at = excluded.last_at, failures_erased_to = excluded.failures_erased_to;
+  end if;
+  return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
+end $$;
+--> statement-breakpoint
+-- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
+-- taken; a role has room for max_users.
+create or replace function access.before_user_role() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  r freehold.roles;
+  -- Whether this change gives something: an assignment that begins, or lasts longer.
+  gives boolean := tg_op = 'INSERT'
+    or (old.ends_at is not null and (new.ends_at is null or new.ends_at > old.ends_at));
+  holders integer;
+  far record;
+begin
+  if tg_op = 'INSERT' then
+    new.starts_at := access.begins(new.starts_at, new.ends_at);
+  else
+    new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
+    if new.ends_at = new.starts_at and new.starts_at > now() then
+      -- It was to begin later and never does: an empty range, and a past one.
+      new.starts_at := now();
+      new.ends_at := now();
+    end if;
+  end if;
+  -- Locked, so that one transaction gets the last place, and no role is deleted while it is given.
+  select * into r from freehold.roles x where x.id = new.role_id for no key update;
+  if tg_op = 'INSERT'
+    and new.organization_id is not null
+    and not exists (
+      select from freehold.users u where u.id = new.user_id and u.organization_id = new.organization_id)
+  then
+    perform access.refuse('invalid_request', 'is not the organization of this user', 'organization_id');
+  -- Whoever leaves an organization holds nothing within it any more (access.after_joining), whoever moves them.
+  elsif not gives
+    and old.organization_id is not null
+    and not exists (
+      select from freehold.users u where u.id = old.user_id and u.organization_id = old.organization_id)
+  then
+    return new;
+  end if;
+  -- What it inherits stays the same meanwhile (before_role).
+  perform pg_advisory_xact_lock_shared(hashtext('freehold.roles.parent_id'));
+  if me is not null then
+    -- role:update is asked for whatever the permission of the request is, as when a user is created with a role. A
+    -- user who is being created may be given the fallback role, which everybody gets.
+    select x.scope, x.units into far from access.effective_scope(me, 'role:update') x;
+    if far.scope = 'all' or (tg_op = 'INSERT' and r.is_fallback and access.permission() = 'user:create') then
+      null;
+    elsif far.scope is null
+      or not exists (select from freehold.users u where u.id = new.user_id and u.unit_id = any (far.units)) then
+      perform access.refuse('forbidden', 'Assigning and removing roles needs role:update.');
+    elsif far.scope = 'organization' and new.organization_id is null and not r.is_fallback then
+      perform access.refuse('forbidden',
+        'You assign and remove roles within your organization only: name it as organization_id.');
+    elsif r.id is not null and not (r.is_manageable or r.is_fallback) then
+      perform access.refuse('forbidden', format('The role %s cannot be managed within a team.', r.name));
+    end if;
+  end if;
+  if not gives then
+    perform access.require_power_of(array[new.user_id]);
+    return new;
+  end if;
+  if r.id is null or r.deleted_at is not null then
+    perform access.refuse('invalid_request', 'is not a role of this tenant', 'role_id');
+  elsif me = new.user_id then
+    perform access.refuse('forbidden', 'You cannot assign a role to yourself.');
+  elsif tg_op = 'INSERT'
+    and exists (
+      select
+      from freehold.user_roles ur
+      where ur.user_id = new.user_id
+        and ur.role_id = r.id
+        and ur.ends_at is null
+    ) then
+    perform access.refuse('already_exists', format('The user already has the role %s without an end.', r.name));
+  end if;
+  perform access.must_hold_role(r.id, array[new.user_id], new.organization_id is not null);
+  if r.max_users is not null then
+    select count(distinct ur.user_id)
+    into holders
+    from freehold.user_roles ur
+    where ur.role_id = r.id
+      and ur.user_id <> new.user_id
+      and (ur.ends_at is null or ur.ends_at > now());
+    if holders + access.places_taken(r.id) >= r.max_users then
+      perform access.refuse('limit_reached', format('The role %s can be held by at most %s users.', r.name, r.max_users));
+    end if;
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Makes these the groups that a user holds: names or ids. Raises FH404, FH403, FH400, FH409; then nothing has changed.
+create or replace function access.set_groups(subject uuid, wanted jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  wished uuid[];
+  lacking text;
+  r record;
+begin
+  perform access.require_reach('user', subject);
+  if access.permission() is distinct from 'role:update'
+    or not exists (
+      select from freehold.users u
+      where u.id = subject and (access.scope() = 'all' or u.unit_id = any (access.scope_unit_ids()))
+    ) then
+    perform access.refuse('not_found', 'There is no user with this id.');
+  end if;
+  perform access.lock_user(subject);
+  select min(w.name) filter (where x.id is null), coalesce(array_agg(x.id) filter (where x.id is not null), '{}')
+  into lacking, wished
+  from jsonb_array_elements_text(wanted) w (name)
+    left join freehold.roles x
+      on x.deleted_at is null and x.is_manageable and (x.name = w.name or x.id::text = lower(w.name));
+  if lacking is not null then
+    perform access.refuse('invalid_request', format('%s is not a manageable role of this tenant', lacking), 'groups');
+  end if;
+  -- In the order of their ids, so that two who set groups wait for each other's roles in one order.
+  for r in
+    select x.id, x.id = any (wished) as is_wished
+    from freehold.roles x
+    where x.deleted_at is null and x.is_manageable
+    order by x.id
+  loop
+    if r.is_wished
+      and exists (
+        select from freehold.user_roles ur
+        where ur.user_id = subject and ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
+      ) then
+      continue;
+    end if;
+    -- One that was to begin later begins now instead.
+    update freehold.user_roles ur
+    set ends_at = greatest(now(), ur.starts_at)
+    where ur.user_id = subject and ur.role_id = r.id and (ur.ends_at is null or ur.ends_at > now());
+    if r.is_wished then
+      -- Who manages one organization gives what is held within it.
+      insert into freehold.user_roles (id, user_id, role_id, organization_id)
+      select gen_random_uuid(), u.id, r.id, case when access.scope() = 'organization' then u.organization_id end
+      from freehold.users u
+      where u.id = subject;
+    end if;
+  end loop;
+end $$;
+--> statement-breakpoint
+-- Whether there is somebody like that, besides one user when one is given. True where no role is the administrator's.
+create or replace function access.has_admin(besides uuid default null) returns boolean
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    (
+      select r.is_active
+        and exists (
+          select
+          from freehold.user_roles ur
+            join freehold.users u on u.id = ur.user_id
+          where ur.role_id = r.id
+            and ur.organization_id is null
+            and u.id is distinct from besides
+            and u.is_active
+            and u.terminated_at is null
+            and ur.starts_at <= now()
+            and ur.ends_at is null
+            and not exists (
+              select
+              from freehold.overrides o
+              where o.user_id = u.id
+                and o.effect = 'deny'
+                and (o.ends_at is null or o.ends_at > now())
+            )
+        )
+      from freehold.roles r
+      where r.is_admin
+    ),
+    true
+  )
+$$;
+--> statement-breakpoint
+-- Who ends sessions of somebody else needs that user's power over others. That is asked for the first of a user's
+-- sessions that this transaction ends; not of one in which somebody else acts as them, which takes nothing from them.
+create or replace function access.before_session_end() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if new.impersonator_id is null
+    and not exists (
+      select from freehold.sessions s
+      where s.user_id = new.user_id and s.ended_at = now() and s.impersonator_id is null)
+  then
+    perform access.require_power_of(array[new.user_id]);
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
+-- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
+-- session has ended, or somebody else acts in it. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
+create or replace function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+begin
+  update freehold.sessions x
+  set authenticated_at = now(),
+    aal = greatest(x.aal, factors),
+    amr = (
+      select string_agg(m.name, ' ' order by m.place)
+      from (
+        select w.name, min(w.place) as place
+        from string_to_table(x.amr || ' ' || proven, ' ') with ordinality w (name, place)
+        group by w.name
+      ) m
+    )
+  where x.id = session and x.ended_at is null and x.impersonator_id is null
+  returning x.* into s;
+  return s;
+end $$;
+--> statement-breakpoint
+-- A department stands under departments, a team under either, and nothing under itself. Callers below scope `all`
+-- move nothing out of their reach, and make no department a team: the users in it would then reach all of the
+-- department above.
+create or replace function access.before_unit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  is_limited boolean := access.principal() is not null and access.scope() <> 'all';
+  is_turned boolean := tg_op = 'UPDATE' and new.kind <> old.kind;
+begin
+  new.updated_at := now();
+  if tg_op = 'UPDATE'
+    and old.organization_id is not null
+    and old.parent_id is null
+    and access.permission() = 'unit:update'
+    and (new.kind, new.name, new.parent_id) is distinct from (old.kind, old.name, old.parent_id) then
+    perform access.refuse('illegal_state', 'This unit is an organization: change the organization instead.');
+  elsif tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
+    return new;
+  end if;
+  -- All that is under an organization is the organization's.
+  if new.parent_id is not null then
+    new.organization_id := (select u.organization_id from freehold.units u where u.id = new.parent_id);
+  elsif tg_op = 'UPDATE' then
+    new.organization_id := null;
+  end if;
+  if is_limited and tg_op = 'UPDATE' and new.organization_id is distinct from old.organization_id then
+    perform access.refuse('forbidden', 'This needs access to all units.');
+  end if;
+  -- Nobody moves or turns a unit that holds their own, or moves another into their department, when a permission of
+  -- theirs is measured from there.
+  if tg_op = 'UPDATE'
+    and access.principal() is not null
+    and not is_limited
+    and access.depends_on_unit(access.principal())
+    and (
+      (select p.unit_id from freehold.users p where p.id = access.principal()) in (select access.units_under(new.id))
+      or (
+        new.parent_id in (select access.units_in_scope(access.principal(), 'department'))
+        and new.id not in (select access.units_in_scope(access.principal(), 'department'))
+      )
+    ) then
+    perform access.refuse('forbidden', 'You cannot do this: the scope of your permissions depends on it.');
+  elsif is_limited and (is_turned or (tg_op = 'UPDATE' and new.parent_id is null)) then
+    perform access.refuse('forbidden', 'This needs access to all units.');
+  elsif is_limited and new.parent_id <> all (access.scope_unit_ids()) and new.parent_id is not null then
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'parent_id');
+  elsif is_turned
+    and new.kind = 'team'
+    and exists (select from freehold.units u where u.parent_id = new.id and u.kind = 'department') then
+    perform access.refuse('invalid_request', 'contains departments, which can only be under departments', 'kind');
+  elsif new.kind = 'department'
+    and exists (select from freehold.units u where u.id = new.parent_id and u.kind = 'team') then
+    perform access.refuse('invalid_request', 'would put a department under a team',
+      case when is_turned then 'kind' else 'parent_id' end);
+  elsif exists (
+    with recursive up (id, parent_id) as (
+      select u.id, u.parent_id
+      from freehold.units u
+      where u.id = new.parent_id
+      union
+      select u.id, u.parent_id
+      from up
+        join freehold.units u on u.id = up.parent_id
+    )
+    select from up where up.id = new.id
+  ) then
+    perform access.refuse('invalid_request', 'would put a unit under itself', 'parent_id');
+  end if;
+  if tg_op = 'UPDATE' then
+    perform access.require_power_of(access.users_measured_anew(old, new), 'department');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- What departments reach is measured once more when the unit is in its new place. One that is moved to another
+-- organization takes its users and units along.
+create or replace function access.after_unit() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  moved uuid[];
+begin
+  perform access.require_power_of(access.users_measured_anew(old, new), 'department');
+  if new.organization_id is distinct from old.organization_id then
+    moved := array(select access.units_under(new.id));
+    perform access.require_power_of(array(select u.id from freehold.users u where u.unit_id = any (moved) limit 1001));
+    if (select count(*) from (select from freehold.users u where u.unit_id = any (moved) limit 1001) x) > 1000 then
+      perform access.refuse('in_use', 'More than 1,000 users are in this unit: move them to the other organization first.');
+    end if;
+    update freehold.units u set organization_id = new.organization_id where u.id = any (moved) and u.id <> new.id;
+    update freehold.users u set organization_id = new.organization_id where u.unit_id = any (moved);
+    perform access.require_power_of(array(select u.id from freehold.users u where u.unit_id = any (moved)));
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- The unit that an organization is goes with the organization.
+create or replace function access.before_unit_deleted() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if old.organization_id is not null and old.parent_id is null and access.permission() = 'unit:delete' then
+    perform access.refuse('in_use', 'This unit is an organization: delete the organization instead.');
+  end if;
+  return old;
+end $$;
+--> statement-breakpoint
+-- Refuses a change beyond the permission and scope of this transaction: of other columns, to another unit, or under
+-- another manager. `was` is null for a new user.
+create or replace function access.check_user_change(was freehold.users, is_now freehold.users) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  -- The columns that users may change of themselves, or of a delegator for whom they act, below scope `all`. Above
+  -- all not the unit, from which the scopes team and department are measured.
+  own text[] := '{given_name,family_name,phone,locale,timezone,preferences,description,avatar}';
+  -- Columns that the database keeps itself.
+  kept text[] := '{name,updated_at,email_verified,phone_verified}';
+  changed text[];
+begin
+  if was.id is not null then
+    select array_agg(n.key)
+    into changed
+    from jsonb_each(to_jsonb(is_now)) n
+      join jsonb_each(to_jsonb(was)) o on o.key = n.key
+    where n.value <> o.value
+      and n.key <> all (kept);
+    if access.permission() = 'user:delete' and (is_now.is_active or not changed <@ '{is_active,terminated_at}') then
+      perform access.refuse('forbidden', 'user:delete deactivates a user and changes nothing else.');
+    -- Admitted to deactivate somebody, whatever it says that it does.
+    elsif access.permission() = 'user:update'
+      and (is_now.is_active or not changed <@ '{is_active,terminated_at}')
+      and exists (select from freehold.tenant t where t.read_only_from <= now())
+    then
+      perform access.refuse_unlicensed();
+    elsif access.scope() <> 'all'
+      and (is_now.id = any (access.scope_owner_ids()) or is_now.id = access.principal())
+      and not changed <@ own then
+      perform access.refuse('forbidden', format('Another user must change %s here.',
+        (select string_agg(c, ', ' order by c) from unnest(changed) c where c <> all (own))));
+    elsif access.principal() = is_now.id and not is_now.is_active and was.is_active then
+      perform access.refuse('illegal_state', 'You cannot deactivate yourself.');
+    end if;
+  end if;
+  -- Whoever is to leave does not choose to stay.
+  if was.id = access.principal() and 'terminated_at' = any (changed) then
+    perform access.refuse('forbidden', format('Another user must change %s here.', 'terminated_at'));
+  end if;
+  if was.id is not null
+    and changed && '{is_active,role,unit_id,organization_id,manager_id,terminated_at,max_sessions}' then
+    perform access.require_power_of(array[was.id]);
+  end if;
+  if was.id = access.principal()
+    and is_now.unit_id is distinct from was.unit_id
+    and access.depends_on_unit(was.id) then
+    perform access.refuse('forbidden', 'You cannot change your own unit: the scope of your permissions depends on it.');
+  elsif access.scope() = 'all' then
+    return;
+  -- Who manages one organization takes nobody in from another, and lets nobody go where they reach no one.
+  elsif was.id is not null and is_now.organization_id is distinct from was.organization_id then
+    perform access.refuse('forbidden', 'This needs access to all organizations.');
+  -- One source of the permission must reach both the old and the new unit: two delegations that each reach one of
+  -- them do not add up.
+  elsif is_now.unit_id is distinct from was.unit_id
+    and is_now.unit_id is not null
+    and not exists (
+      select
+      from unnest(access.reasons(access.principal(), access.permission(), now())) s
+      where is_now.unit_id in (select access.units_in_scope(s.holder, s.scope))
+        and (was.id is null or was.unit_id in (select access.units_in_scope(s.holder, s.scope)))
+    ) then
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit_id');
+  elsif is_now.manager_id is distinct from was.manager_id
+    and not exists (
+      select
+      from freehold.users u
+      where u.id = is_now.manager_id
+        and (u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
+    )
+    and is_now.manager_id is not null then
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'manager_id');
+  end if;
+end $$;
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.employees REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.employees REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.employees REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.organizations REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('organization', '{}', '{updated_at,folded,active_users}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.organizations REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('organization', '{}', '{updated_at,folded,active_users}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.organizations REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('organization', '{}', '{updated_at,folded,active_users}', '{id}');
+--> statement-breakpoint
+create trigger after_avatar_change after update of avatar on freehold.users
+  for each row when (old.avatar is not null and new.avatar is distinct from old.avatar)
+  execute function access.after_avatar_change();
 --> statement-breakpoint
 create trigger before_employee before insert or update on freehold.employees
   for each row execute function access.before_employee();
@@ -522,38 +4148,279 @@ create trigger before_employee before insert or update on freehold.employees
 create trigger after_account_left after update of is_active, terminated_at on freehold.users
   for each row when (old.is_active and not new.is_active) execute function access.after_account_left();
 --> statement-breakpoint
+create trigger end_impersonations after update of ended_at on freehold.sessions
+  for each row when (old.ended_at is null and new.ended_at is not null and new.impersonator_id is null)
+  execute function access.end_impersonations();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.passwords
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.totp_factors
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.backup_codes
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.passkeys
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.external_identities
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.api_keys
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.delegations
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.erasures
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.providers
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+-- A link or a code that is mailed.
+create trigger not_impersonated before insert on freehold.one_time_tokens
+  for each statement execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger not_impersonated before update of username, email, phone on freehold.users
+  for each row
+  when (
+    old.username is distinct from new.username
+    or old.email is distinct from new.email
+    or old.phone is distinct from new.phone
+  )
+  execute function access.refuse_impersonated();
+--> statement-breakpoint
+create trigger before_organization before insert or update on freehold.organizations
+  for each row execute function access.before_organization();
+--> statement-breakpoint
+create trigger after_organization after insert or update of name on freehold.organizations
+  for each row execute function access.after_organization();
+--> statement-breakpoint
+create trigger after_organization_counted after insert or update of state on freehold.organizations
+  for each row execute function access.count_organization();
+--> statement-breakpoint
+create trigger before_joining before insert or update of organization_id, unit_id on freehold.users
+  for each row execute function access.before_joining();
+--> statement-breakpoint
+create trigger after_joining after insert or update of organization_id, unit_id, is_active, joined_at, terminated_at
+  on freehold.users
+  for each row execute function access.after_joining();
+--> statement-breakpoint
+create trigger before_unit_deleted before delete on freehold.units
+  for each row execute function access.before_unit_deleted();
+--> statement-breakpoint
 create policy read on freehold.employees for select
-  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))));
+  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
 --> statement-breakpoint
 create policy make on freehold.employees for insert
-  with check ((( SELECT (access.permission() = ANY ('{employee:create}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))));
+  with check ((( SELECT (access.permission() = ANY ('{employee:create}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))))));
 --> statement-breakpoint
 create policy change on freehold.employees for update
-  using ((( SELECT (access.permission() = ANY ('{employee:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))
-  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))));
+  using ((( SELECT (access.permission() = ANY ('{employee:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
+--> statement-breakpoint
+-- Not access.protect: the hash of the token is read by functions alone, which also write everything.
+create policy read on freehold.invitations for select
+  using (
+    (select access.scope() = 'all')
+    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
+    or unit_id = any ((select access.scope_unit_ids())::uuid[])
+  );
+--> statement-breakpoint
+-- Not access.protect: users read the organization that they belong to, whatever their scope, and nobody reads one that
+-- has ended.
+create policy read on freehold.organizations for select
+  using (
+    state <> 'ended'
+    and (
+      (select access.scope()) = 'all'
+      or unit_id = any ((select access.scope_unit_ids())::uuid[])
+      or id = (select u.organization_id from freehold.users u where u.id = (select access.principal()))
+    )
+  );
+--> statement-breakpoint
+create policy make on freehold.organizations for insert
+  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
+--> statement-breakpoint
+-- The unit that an organization is is reached from within it at scope `organization`, or as a department.
+create policy change on freehold.organizations for update
+  using (
+    (select access.permission()) = 'organization:update'
+    and (
+      (select access.scope()) = 'all'
+      or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
+    )
+  )
+  with check (
+    (select access.scope()) = 'all'
+    or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
+  );
+--> statement-breakpoint
+-- Not access.protect: everybody reads and ends their own sessions, and those in which they act as somebody else,
+-- whatever permission they were admitted with; others' sessions are shown only with a permission for sessions.
+create policy read on freehold.sessions for select using (
+  user_id = (select access.principal())
+  or impersonator_id = (select access.principal())
+  or (
+    (select access.permission()) like 'session:%'
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
+      )
+    )
+  )
+);
+--> statement-breakpoint
+create policy change on freehold.sessions for update using (
+  user_id = (select access.principal())
+  or impersonator_id = (select access.principal())
+  or (
+    (select access.permission()) = 'session:delete'
+    and (
+      (select access.scope()) = 'all'
+      or user_id = any ((select access.scope_owner_ids())::uuid[])
+      or exists (
+        select from freehold.users u
+        where u.id = user_id and u.unit_id = any ((select access.scope_unit_ids())::uuid[])
+      )
+    )
+  )
+);
+--> statement-breakpoint
+create trigger after_session_end after update of ended_at on freehold.sessions
+  for each row when (old.ended_at is null and new.ended_at is not null and new.impersonator_id is null)
+  execute function access.after_session_end();
+--> statement-breakpoint
+revoke execute
+  on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
+    access.after_account_left(),
+    access.after_avatar_change(),
+    access.after_joining(),
+    access.after_organization(),
+    access.authenticate_identity(uuid,jsonb,integer),
+    access.avatars_due(),
+    access.avatars_left(integer),
+    access.base_role(freehold.tenant),
+    access.before_employee(),
+    access.before_joining(),
+    access.before_organization(),
+    access.before_unit_deleted(),
+    access.began_at(date,date),
+    access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
+    access.close_invitations(uuid),
+    access.count_organization(),
+    access.employee_to_change(uuid),
+    access.end_impersonations(),
+    access.end_organization(uuid,text,text,boolean),
+    access.end_what_was_handed_out(uuid),
+    access.forget_avatars(jsonb),
+    access.holds_role_there(uuid,uuid,uuid,boolean),
+    access.impersonate(uuid,text),
+    access.impersonator(),
+    access.impersonator_in(jsonb),
+    access.impersonator_of(uuid),
+    access.invitation_to_change(uuid,text),
+    access.invitations_an_hour(),
+    access.invitations_of(uuid),
+    access.invite(uuid,text,uuid,jsonb,bytea,text),
+    access.invited_roles(jsonb,freehold.invitations),
+    access.inviter_name(freehold.users),
+    access.is_held_within(uuid,uuid,timestamp with time zone),
+    access.is_open_organization(uuid),
+    access.is_wipe_due(),
+    access.join_as(freehold.invitations,uuid,freehold.roles[]),
+    access.join_by_invitation(uuid,text,bytea),
+    access.let_go(freehold.users,freehold.organizations),
+    access.mail_invitation(freehold.invitations,text),
+    access.may_still_invite(freehold.invitations),
+    access.must_hold_role(uuid,uuid[],boolean),
+    access.open_invitations(),
+    access.organization_counts(uuid),
+    access.organization_name(uuid),
+    access.own_invitations(),
+    access.placed_invitation(freehold.invitations,freehold.users),
+    access.preview_invitation(uuid,text,bytea),
+    access.put_units(uuid,uuid[]),
+    access.reaches_owner(uuid,access.scope,uuid),
+    access.refuse_impersonated(),
+    access.reinstate_employee(uuid),
+    access.require_place(freehold.invitations),
+    access.resend_invitation(uuid,text,uuid,bytea,text),
+    access.revoke_invitation(uuid),
+    access.roles_still_given(freehold.invitations,uuid),
+    access.sensitive_of(uuid[]),
+    access.set_audit_actor(uuid,text,jsonb,uuid),
+    access.set_groups(uuid,jsonb),
+    access.set_own_avatar(text),
+    access.terminate_employee(uuid,text,timestamp with time zone),
+    access.token_providers(uuid,text),
+    access.unit_of_organization(uuid),
+    access.units_around(uuid,access.scope),
+    access.unknown_avatars(jsonb),
+    access.valid_invitation(bytea,boolean),
+    access.why_not_given(uuid,freehold.roles,uuid,boolean),
+    access.wipe_organizations(integer)
+  from public;
 --> statement-breakpoint
 revoke execute
   on procedure access.protect(regclass,text,text,text,text,boolean,text[],text[],text[],boolean,text[],text[],boolean,text[])
   from public;
 --> statement-breakpoint
-revoke execute
-  on function access.after_account_left(),
-    access.before_employee(),
-    access.began_at(date,date),
-    access.employee_to_change(uuid),
-    access.end_what_was_handed_out(uuid),
-    access.reinstate_employee(uuid),
-    access.sensitive_of(uuid[]),
-    access.terminate_employee(uuid,text,timestamp with time zone)
-  from public;
+grant insert (id, name, settings, plan_group, user_limit), select, update (name, settings, plan_group, user_limit)
+  on freehold.organizations
+  to freehold_app;
 --> statement-breakpoint
 grant insert (id, user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone), select (id, user_id, document_type, document_hint, given_names, family_name, name, sex, nationality, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, terminated_at, termination_reason, email, phone, created_at, updated_at), update (user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone)
   on freehold.employees
   to freehold_app;
 --> statement-breakpoint
+grant insert (organization_id)
+  on freehold.user_roles
+  to freehold_app;
+--> statement-breakpoint
+grant insert (organization_id), update (organization_id, avatar)
+  on freehold.users
+  to freehold_app;
+--> statement-breakpoint
+grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
+  on freehold.invitations
+  to freehold_app;
+--> statement-breakpoint
+grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
+  on freehold.providers
+  to freehold_app;
+--> statement-breakpoint
 grant execute
-  on function access.began_at(date,date),
+  on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
+    access.began_at(date,date),
+    access.end_organization(uuid,text,text,boolean),
+    access.impersonate(uuid,text),
+    access.impersonator_of(uuid),
+    access.invitations_of(uuid),
+    access.invite(uuid,text,uuid,jsonb,bytea,text),
+    access.join_by_invitation(uuid,text,bytea),
+    access.own_invitations(),
+    access.preview_invitation(uuid,text,bytea),
+    access.put_units(uuid,uuid[]),
     access.reinstate_employee(uuid),
+    access.resend_invitation(uuid,text,uuid,bytea,text),
+    access.revoke_invitation(uuid),
     access.sensitive_of(uuid[]),
-    access.terminate_employee(uuid,text,timestamp with time zone)
+    access.set_groups(uuid,jsonb),
+    access.set_own_avatar(text),
+    access.terminate_employee(uuid,text,timestamp with time zone),
+    access.token_providers(uuid,text)
   to freehold_app;
