@@ -58,7 +58,8 @@ begin
 end $$;
 
 -- The caller as decisions see them: {sub, username, roles, permissions, impersonated_by, mfa, session, api_key,
--- key_expires_at}. One of session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
+-- key_expires_at}. One of session and api_key is null. Volatile, so that it sees what the admission has noted in the
+-- same statement.
 create function access.who_am_i() returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

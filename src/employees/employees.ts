@@ -124,11 +124,11 @@ export function firstOrNotFound(result: unknown): EmployeeWire {
 }
 
 function mapConstraintErrors(error: unknown): never {
-  const taken = (field: string, detail: string) =>
-    new Problem('already_exists', detail, { errors: [{ pointer: `#/${field}`, detail: 'is taken' }], cause: error })
+  const taken = (field: string) => ({ errors: [{ pointer: `#/${field}`, detail: 'is taken' }], cause: error })
   const broken = brokenConstraint(error)
-  if (broken === 'employees_document') throw taken('document_number', 'Another employee has this document.')
-  if (broken === 'employees_user') throw taken('user_id', 'Another employee has this account.')
+  if (broken === 'employees_document')
+    throw new Problem('already_exists', 'Another employee has this document.', taken('document_number'))
+  if (broken === 'employees_user') throw new Problem('already_exists', 'Another employee has this account.', taken('user_id'))
   if (broken === 'employees_unit_id_units_id_fk') throw invalid('unit_id', 'is not a unit that you can access')
   if (broken === 'employees_user_id_users_id_fk') throw invalid('user_id', 'is not a user whom you can access')
   throw error

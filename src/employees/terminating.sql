@@ -15,7 +15,7 @@ declare
   e freehold.employees;
 begin
   if access.permission() is distinct from 'employee:update' then
-    perform access.refuse('forbidden');
+    perform access.refuse('forbidden', 'This needs the permission employee:update.');
   end if;
   perform access.require_reach('employee', employee);
   perform from freehold.users u

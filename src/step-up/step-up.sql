@@ -44,7 +44,8 @@ end $$;
 
 -- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
 -- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
--- session has ended, or somebody else acts in it. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
+-- session has ended, or somebody else acts in it. The caller has locked the user's row.
+-- The audit shows it as STEP_UP (src/audit/audit.sql).
 create function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -181,14 +181,6 @@ describe('the master and Neon', () => {
     ).toEqual([])
   })
 
-  it('in app.ts is asked for nothing but whether it answers', () => {
-    const lines = read('src/app.ts')
-      .split('\n')
-      .filter((line) => line.includes('MASTER_DATABASE_URL'))
-    expect(lines).toHaveLength(1)
-    expect(lines[0]).toContain('sql`select 1`')
-  })
-
   it('no room but tenants names the schema platform', () => {
     expect(files.filter((file) => /\bplatform\.\w/.test(read(file)) && !file.startsWith('src/tenants/'))).toEqual([])
   })

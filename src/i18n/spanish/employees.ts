@@ -4,6 +4,7 @@ export const employees = {
   'Another employee has this account.': 'Otro empleado tiene esta cuenta.',
   'This employee has been terminated: undo that first.': 'Este empleado ha sido cesado: anula eso primero.',
   'This employee has not been terminated.': 'Este empleado no ha sido cesado.',
+  'This needs the permission employee:update.': 'Esto necesita el permiso employee:update.',
   'Another user must do this to you.': 'Otro usuario debe hacerte esto.',
   'lies in the future': 'está en el futuro',
   'is after the end of this employment': 'es posterior al fin de este empleo',
