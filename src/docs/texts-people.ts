@@ -14,6 +14,11 @@ export const people = {
   listOrganizationMembers: 'Returns members within the scope of the permission.',
   putOrganizationMember: 'They leave another organization, with its units and the roles that they held within it.',
   removeOrganizationMember: 'The roles that they held within it end.',
+  listInvitations: 'Filter by `status` and organization; newest first.',
+  getInvitation: 'Never with its token: that is in the mail alone.',
+  revokeInvitation: 'Its link stops working. One that was accepted is refused with `illegal_state`.',
+  deleteInvitation: 'The same as revoking.',
+  listUserGroups: 'Returns the roles that they hold of those that can be managed below scope `all`.',
   createInvitation:
     'What is given is what the caller holds, decided again when it is accepted. Open invitations count for `max_users` and the limit of the organization.',
   resendInvitation: 'It works for seven days from now. Whoever sends it again is its inviter from then on.',

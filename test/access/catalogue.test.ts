@@ -112,8 +112,8 @@ const APP_MAY_CALL = [
   'access.step_up_secret(uuid,text)',
   'access.substitute(uuid,text)',
   'access.take_dropped_mails(uuid,text,integer)',
-  'access.token_providers(uuid,text)',
   'access.terminate_employee(uuid,text,timestamp with time zone)',
+  'access.token_providers(uuid,text)',
   'access.touch()',
   'access.unlock(uuid)',
   'access.update_me(jsonb)',
@@ -339,7 +339,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
     const rows = await ask(
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
-          and t.typname not in ('text', 'uuid', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
+          and t.typname not in ('text', 'uuid', 'date', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
           and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids')`,
     )
     expect(rows).toEqual([])

@@ -36,6 +36,7 @@ const TABLES = [
   'delegations',
   'employees',
   'external_identities',
+  'invitations',
   'logo',
   'organizations',
   'overrides',

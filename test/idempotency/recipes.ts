@@ -101,6 +101,21 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: { name: newName() },
       bad: { name: newName(), plan_group: 'nothing-known' },
     }),
+    '/api/v1/employees': async () => {
+      const employee = { document_type: 'dni', given_names: 'Once', family_name: 'Once' }
+      return {
+        path: '/api/v1/employees',
+        body: { ...employee, document_number: newName() },
+        other: { ...employee, document_number: newName() },
+        bad: { ...employee, document_number: newName(), unit_id: crypto.randomUUID() },
+      }
+    },
+    '/api/v1/invitations': async () => ({
+      path: '/api/v1/invitations',
+      body: { email: `${newName()}@once.test` },
+      other: { email: `${newName()}@once.test` },
+      bad: { email: `${newName()}@once.test`, organization_id: crypto.randomUUID() },
+    }),
     '/api/v1/audiences': async () => ({
       path: '/api/v1/audiences',
       body: { name: 'x', identifier: `https://${newName()}.test` },

@@ -25,6 +25,7 @@ const wanted = (kind: MailKind, more: object = {}) => ({
     passkey_name: 'Laptop',
     provider: 'Acme staff',
     impersonator: 'helper',
+    inviter: 'Ada Lovelace',
     reason: 'Ticket 4711',
     organization: 'Norte E.I.R.L.',
     read_only_from: '2026-03-04T05:06:07Z',

@@ -139,7 +139,7 @@ export const en: MailLanguage = {
       action: 'Choose a new password',
     },
     invitation: {
-      subject: '{inviter} invites you to {tenant}',
+      subject: 'You are invited to {tenant}',
       paragraphs: [
         '{inviter} invites you to {tenant}. Here you accept, and choose how you log in:',
         '{link}',
@@ -150,7 +150,7 @@ export const en: MailLanguage = {
       action: 'See the invitation',
     },
     invitation_to_organization: {
-      subject: '{inviter} invites you to {organization}',
+      subject: 'You are invited to {tenant}',
       paragraphs: [
         '{inviter} invites you to {organization} at {tenant}. Here you accept; if you have an account at {tenant}, log in with it first:',
         '{link}',

@@ -139,7 +139,7 @@ export const es: MailLanguage = {
       action: 'Elegir una contraseña nueva',
     },
     invitation: {
-      subject: '{inviter} te invita a {tenant}',
+      subject: 'Te invitan a {tenant}',
       paragraphs: [
         '{inviter} te invita a {tenant}. Aquí puedes aceptar y elegir cómo entras:',
         '{link}',
@@ -150,7 +150,7 @@ export const es: MailLanguage = {
       action: 'Ver la invitación',
     },
     invitation_to_organization: {
-      subject: '{inviter} te invita a {organization}',
+      subject: 'Te invitan a {tenant}',
       paragraphs: [
         '{inviter} te invita a {organization}, en {tenant}. Aquí puedes aceptar; si ya tienes una cuenta en {tenant}, entra antes con ella:',
         '{link}',
