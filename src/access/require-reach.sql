@@ -53,6 +53,8 @@ begin
     select x.id into unit from freehold.units x where x.id = thing;
   elsif resource = 'employee' then
     select e.user_id, e.unit_id into owner, unit from freehold.employees e where e.id = thing;
+  elsif resource = 'invitation' then
+    select i.inviter_id, i.unit_id into owner, unit from freehold.invitations i where i.id = thing;
   else
     select u.id, u.unit_id
     into owner, unit

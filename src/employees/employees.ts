@@ -8,7 +8,7 @@ import { create } from '../idempotency/idempotency.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { brokenConstraint } from '../kernel/db.ts'
-import { Line, Moment, Text } from '../kernel/fields.ts'
+import { Line, Text } from '../kernel/fields.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { withinScope } from '../lists/scope.ts'
@@ -92,12 +92,6 @@ export const NewEmployee = Required.extend({ ...Optional.shape, status: Said.def
 export const EmployeePatch = Required.extend({ ...Optional.shape, status: Said })
   .partial()
   .openapi('EmployeePatch')
-export const Termination = z
-  .object({
-    reason: Text(500),
-    at: Moment.optional().openapi({ description: 'When it ends; now, if absent. The account of the employee ends with it' }),
-  })
-  .openapi('Termination')
 
 const SORTS = ['name', '-name', 'created_at', '-created_at'] as const
 export const EmployeeQuery = Page.extend({
@@ -114,7 +108,7 @@ const columns = sql`e.id, e.user_id, e.document_type, coalesce(s.document_number
   e.contractor_since::text as contractor_since, e.employed_since::text as employed_since, ${rfc3339('e.terminated_at')} as terminated_at, e.termination_reason,
   e.email, e.phone, s.address, s.district, s.emergency_contact, s.emergency_phone, s.id is null as is_masked,
   ${rfc3339('e.created_at')} as created_at, ${rfc3339('e.updated_at')} as updated_at`
-const one = (id: string) =>
+export const one = (id: string) =>
   sql`select ${columns} from freehold.employees e left join access.sensitive_of(array[${id}::uuid]) s on s.id = e.id where e.id = ${id}`
 
 export function firstOrNotFound(result: unknown): EmployeeWire {
@@ -231,24 +225,3 @@ export async function changeEmployee(
   if (rowsOf(changed).length === 0) throw unchanged(employee, ifMatch)
   return employee
 }
-
-async function decided(ctx: Ctx, id: string, statement: SQL): Promise<EmployeeWire> {
-  const [answer, result] = await ctx.run(ctx.db.execute(statement), ctx.db.execute(one(id)))
-  if (!rowsOf<{ was_there: boolean }>(answer)[0]?.was_there) throw new Problem('not_found')
-  return firstOrNotFound(result)
-}
-
-/**
- * Ends an employment, now or at a moment to come. The account of the employee is deactivated at that moment: its sessions, API keys and
- * delegations end. One round trip; `employee:update`, and the standing over the account that deactivating it needs. Fails with not_found,
- * forbidden, illegal_state (twice, oneself, or the last administrator), invalid_request (before it began).
- */
-export const terminate = (ctx: Ctx, id: string, { reason, at }: z.infer<typeof Termination>): Promise<EmployeeWire> =>
-  decided(ctx, id, sql`select access.terminate_employee(${id}, ${reason}, ${at ?? null}::timestamptz) as was_there`)
-
-/**
- * Undoes a termination. The account comes back if it was switched off by it; its sessions, keys and delegations do not. One round trip;
- * `employee:update`. Fails with not_found, forbidden, illegal_state (there is none), limit_reached.
- */
-export const reinstate = (ctx: Ctx, id: string): Promise<EmployeeWire> =>
-  decided(ctx, id, sql`select access.reinstate_employee(${id}) as was_there`)

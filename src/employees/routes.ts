@@ -11,11 +11,9 @@ import {
   getEmployee,
   listEmployees,
   NewEmployee,
-  reinstate,
-  Termination,
-  terminate,
 } from './employees.ts'
 import { asCsv, EmployeeReport, employeeReport, Headcount, HeadcountQuery, headcount, ReportQuery } from './report.ts'
+import { reinstate, Termination, terminate } from './terminating.ts'
 
 const Id = z.object({ id: z.uuid() })
 

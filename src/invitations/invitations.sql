@@ -134,6 +134,7 @@ begin
   if access.permission() is distinct from needed then
     perform access.refuse('forbidden', format('Changing an invitation needs %s.', needed));
   end if;
+  perform access.require_reach('invitation', invitation);
   select * into i from freehold.invitations x where x.id = invitation for update;
   if i.id is null
     or not (access.scope() = 'all'

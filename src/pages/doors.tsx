@@ -18,7 +18,8 @@ import { accountOf, formSecretOf } from './browser.ts'
 import { PAGE_FILES } from './files.ts'
 import { goTo, type Visit } from './visit.tsx'
 import { en } from './words/en.ts'
-import type { Said, Words } from './words/words.ts'
+import type { Said } from './words/said.ts'
+import type { Words } from './words/words.ts'
 
 /** A page, or what its form is sent to. */
 export type Door = {

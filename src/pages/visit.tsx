@@ -21,7 +21,8 @@ import { formToken, pageCookie } from './browser.ts'
 import { Document, type Faults, NO_FAULTS } from './layout.tsx'
 import { knownLookOf, type Look } from './look.ts'
 import { ProofAgain, type Proofs, proofToken, type Sent, type Waiting, withoutProof } from './step-up.tsx'
-import { SAID, type Words } from './words/words.ts'
+import { SAID } from './words/said.ts'
+import type { Words } from './words/words.ts'
 
 /** Own host only. Scripts and styles are files, and forms go to this host. */
 export const POLICY =

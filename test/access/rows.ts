@@ -7,6 +7,8 @@ export const leaveRows = ({ asOwner }: Database) =>
     sql`insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'left')`,
     sql`insert into freehold.users (id, username, email, role, unit_id)
         select gen_random_uuid(), 'left', 'left@people.test', 'user', u.id from freehold.units u where u.name = 'left'`,
+    sql`insert into freehold.invitations (id, email, inviter_id, token_hash, expires_at)
+        select gen_random_uuid(), 'left@invited.test', u.id, sha256('left'), now() + interval '1 day' from freehold.users u where u.username = 'left'`,
     sql`insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name)
         select gen_random_uuid(), u.id, 'dni', 'left', 'left', 'left' from freehold.users u where u.username = 'left'`,
     sql`insert into freehold.overrides (id, user_id, permission, effect, scope)

@@ -224,7 +224,7 @@ describe('revoking', () => {
     const { id } = await invited(all.realm, bo)
     const reader = await all.member('reader', { can: { 'invitation:read': 'all', 'invitation:create': 'own' } })
     expectProblem(await all.ask(`/invitations/${id}/revoke`, { method: 'POST', token: reader.token }), 403, 'forbidden')
-    expectProblem(await all.ask(`/invitations/${id}/resend`, { method: 'POST', token: reader.token }), 404, 'not_found')
+    expectProblem(await all.ask(`/invitations/${id}/resend`, { method: 'POST', token: reader.token }), 403, 'forbidden')
   })
 })
 

@@ -174,6 +174,7 @@ describe('what people and tenants chose', () => {
           impersonator: EVIL,
           reason: EVIL,
           organization: EVIL,
+          inviter: EVIL,
           read_only_from: EVIL,
           prefix: EVIL,
         },
@@ -243,6 +244,7 @@ describe('a text that somebody chose', () => {
         impersonator: chosen,
         reason: chosen,
         organization: chosen,
+        inviter: chosen,
         read_only_from: '2026-03-04T05:06:07Z',
         prefix: 'Ab3dEf9h',
       }

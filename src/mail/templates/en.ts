@@ -1,3 +1,4 @@
+import { invitations } from './invitations.ts'
 import type { MailLanguage } from './template.ts'
 
 export const en: MailLanguage = {
@@ -138,28 +139,7 @@ export const en: MailLanguage = {
       ],
       action: 'Choose a new password',
     },
-    invitation: {
-      subject: 'You are invited to {tenant}',
-      paragraphs: [
-        '{inviter} invites you to {tenant}. Here you accept, and choose how you log in:',
-        '{link}',
-        'If the page asks for a code, it is this one:',
-        '{token}',
-        'The link works once, until {expires_at}. If you do not know {inviter}, do nothing: nothing happens without you.',
-      ],
-      action: 'See the invitation',
-    },
-    invitation_to_organization: {
-      subject: 'You are invited to {tenant}',
-      paragraphs: [
-        '{inviter} invites you to {organization} at {tenant}. Here you accept; if you have an account at {tenant}, log in with it first:',
-        '{link}',
-        'If the page asks for a code, it is this one:',
-        '{token}',
-        'The link works once, until {expires_at}. If you do not know {inviter}, do nothing: nothing happens without you.',
-      ],
-      action: 'See the invitation',
-    },
+    ...invitations.en,
     register: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

@@ -1,3 +1,4 @@
+import { invitations } from './invitations.ts'
 import type { MailLanguage } from './template.ts'
 
 export const es: MailLanguage = {
@@ -138,28 +139,7 @@ export const es: MailLanguage = {
       ],
       action: 'Elegir una contraseña nueva',
     },
-    invitation: {
-      subject: 'Te invitan a {tenant}',
-      paragraphs: [
-        '{inviter} te invita a {tenant}. Aquí puedes aceptar y elegir cómo entras:',
-        '{link}',
-        'Si la página pide un código, es este:',
-        '{token}',
-        'El enlace funciona una vez, hasta el {expires_at}. Si no conoces a {inviter}, no hagas nada: sin ti no pasa nada.',
-      ],
-      action: 'Ver la invitación',
-    },
-    invitation_to_organization: {
-      subject: 'Te invitan a {tenant}',
-      paragraphs: [
-        '{inviter} te invita a {organization}, en {tenant}. Aquí puedes aceptar; si ya tienes una cuenta en {tenant}, entra antes con ella:',
-        '{link}',
-        'Si la página pide un código, es este:',
-        '{token}',
-        'El enlace funciona una vez, hasta el {expires_at}. Si no conoces a {inviter}, no hagas nada: sin ti no pasa nada.',
-      ],
-      action: 'Ver la invitación',
-    },
+    ...invitations.es,
     register: {
       subject: '{tenant}: confirma tu dirección',
       paragraphs: [

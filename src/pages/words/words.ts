@@ -1,4 +1,5 @@
 import type { DataWords } from './data-words.ts'
+import type { Said } from './said.ts'
 
 /** Everything that a page says, in one language. `{name}` is the tenant's. Keys of `said` and `problems` are codes. */
 export type Words = DataWords & {
@@ -211,43 +212,3 @@ export type Words = DataWords & {
   }
   accounts: { title: string; go_on: string; go_on_as: string; unnamed: string; add: string }
 }
-
-/** What was done before a page was shown: `said` in its address. */
-export const SAID = [
-  'logged_out',
-  'logged_out_all',
-  'ended',
-  'inactive',
-  'external_refused',
-  'external_away',
-  'password_set',
-  'password_changed',
-  'mfa_off',
-  'verified',
-  'verified_again',
-  'mail_sent',
-  'mail_again',
-  'registered',
-  'invited',
-  'joined',
-  'code_sent',
-  'email_asked',
-  'kept',
-  'session_ended',
-  'session_was_ended',
-  'passkey_added',
-  'passkey_ends',
-  'passkey_renamed',
-  'passkey_removed',
-  'passkey_was_removed',
-  'key_revoked',
-  'key_was_revoked',
-  'key_was_shown',
-  'picture_set',
-  'picture_removed',
-  'erasure_asked',
-  'erasure_cancelled',
-  'login_removed',
-  'login_was_removed',
-] as const
-export type Said = (typeof SAID)[number]
