@@ -1204,6 +1204,8 @@ begin
     select x.id into unit from freehold.units x where x.id = thing;
   elsif resource = 'employee' then
     select e.user_id, e.unit_id into owner, unit from freehold.employees e where e.id = thing;
+  elsif resource = 'invitation' then
+    select i.inviter_id, i.unit_id into owner, unit from freehold.invitations i where i.id = thing;
   else
     select u.id, u.unit_id
     into owner, unit
@@ -1658,7 +1660,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- The caller as decisions see them: {sub, username, roles, permissions, impersonated_by, mfa, session, api_key,
--- key_expires_at}. One of session and api_key is null. Volatile, so that it sees what the admission has noted in the same statement.
+-- key_expires_at}. One of session and api_key is null. Volatile, so that it sees what the admission has noted in the
+-- same statement.
 create or replace function access.who_am_i() returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1877,7 +1880,7 @@ declare
   e freehold.employees;
 begin
   if access.permission() is distinct from 'employee:update' then
-    perform access.refuse('forbidden');
+    perform access.refuse('forbidden', 'This needs the permission employee:update.');
   end if;
   perform access.require_reach('employee', employee);
   perform from freehold.users u
@@ -2622,6 +2625,7 @@ begin
   if access.permission() is distinct from needed then
     perform access.refuse('forbidden', format('Changing an invitation needs %s.', needed));
   end if;
+  perform access.require_reach('invitation', invitation);
   select * into i from freehold.invitations x where x.id = invitation for update;
   if i.id is null
     or not (access.scope() = 'all'
@@ -3359,7 +3363,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
         email = 'former-user-' || replace(x.id::text, '-', '') || '@erased.invalid', email_verified = false,
         given_name = 'Former user', family_name = null, phone = null, phone_verified = false, role = null,
         manager_id = null, organization_id = null, designation = null, description = null, locale = 'en', timezone = 'UTC',
-        preferences = '{}', avatar = null, factors = '{}', must_change_password = false, is_active = false, erased_at = now()$set$),
+        preferences = '{}', avatar = null, factors = '{}', must_change_password = false, is_active = false,
+        erased_at = now()$set$),
     (20, 'freehold.user_roles', 'roles', 'x.user_id = $1', null,
       array['(select r.name from freehold.roles r where r.id = x.role_id) as role', 'role_id', 'organization_id', 'starts_at',
         'ends_at'],
@@ -3923,7 +3928,8 @@ end $$;
 --> statement-breakpoint
 -- Makes a session fresh: its user has just proven who they are by the methods `proven` (RFC 8176, with a space between
 -- them). `factors` is how many that makes, with those that the session had; a level is kept, and methods add up. null: the
--- session has ended, or somebody else acts in it. The caller has locked the user's row. The audit shows it as STEP_UP (src/audit/audit.sql).
+-- session has ended, or somebody else acts in it. The caller has locked the user's row.
+-- The audit shows it as STEP_UP (src/audit/audit.sql).
 create or replace function access.raise_session(session uuid, proven text, factors integer) returns freehold.sessions
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
