@@ -204,6 +204,8 @@ describe('a passkey as the second factor', () => {
     const who = await addPerson(by_role, 'ida')
     const { access_token } = await login(BY_ROLE, who)
     const key = await addPasskey(BY_ROLE, access_token)
+    // Whoever has a passkey shows it before there is an app beside it.
+    await by_role.asOwner(sql`update freehold.sessions set aal = 2 where user_id = ${who.id}`)
     await switchOn(BY_ROLE, access_token)
     const open = await login(BY_ROLE, who)
     expect(open.methods).toEqual(['totp', 'passkey', 'backup_code'])
