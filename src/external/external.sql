@@ -78,7 +78,7 @@ begin
 end $$;
 
 -- The user of an identity, or why there is none (with the user, where it is about one): one who has it, else the user
--- with its verified address, where the provider links by that, else a new one, where it creates them.
+-- with its address, verified there and here, where the provider links by that, else a new one, where it creates them.
 create function access.external_user(
   t freehold.tenant,
   p freehold.providers,
@@ -110,7 +110,8 @@ begin
   if u.id is not null then
     user_id := u.id;
     why := case
-      when not p.links_by_email then 'not_linked'
+      -- Somebody may have been registered with an address that is not theirs, to be found there by its owner.
+      when not p.links_by_email or not u.email_verified then 'not_linked'
       when not access.is_present(u) then 'inactive'
       when access.is_administrative(u.id) then 'link_needs_login'
     end;

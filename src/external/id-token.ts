@@ -67,8 +67,9 @@ export async function verifyIdToken(
   checkIssuer(provider, documents, payload, token)
   if (typeof sub !== 'string' || sub === '' || sub.length > 255 || !sub.isWellFormed() || sub.includes('\0'))
     throw new NotAccepted('no_subject')
-  if (Array.isArray(payload.aud) && payload.aud.length > 1 && payload.azp !== provider.client_id)
-    throw new NotAccepted('wrong_party')
+  // Where `azp` is, it is who asked for the token; a token for several has to say who.
+  const is_for_several = Array.isArray(payload.aud) && payload.aud.length > 1
+  if ((payload.azp !== undefined || is_for_several) && payload.azp !== provider.client_id) throw new NotAccepted('wrong_party')
   if (iat > now + SKEW_SECONDS) throw new NotAccepted('of_the_future')
   if (exp - now > LONGEST_SECONDS) throw new NotAccepted('lives_too_long')
   if (payload.nonce !== nonce && !(provider.type === 'firebase' && payload.nonce === undefined))

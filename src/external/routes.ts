@@ -1,7 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
-import { FRESH } from '../http/admit.ts'
+import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { ProviderName } from '../providers/providers.ts'
@@ -75,6 +75,8 @@ externalRoutes.openapi(
     path: '/identities',
     summary: 'Link an identity of the current user, by an ID token of its provider',
     fresh: FRESH,
+    // What the provider calls two factors are two: whoever has a second one here shows it before.
+    aal: TWO_IF_ANY,
     trips: 2,
     failures: 'external-link',
     body: NewIdentity,

@@ -34,6 +34,8 @@ factorRoutes.openapi(
     summary: 'Make a secret for an authenticator app',
     any_password: true,
     fresh: FRESH,
+    // Whoever has a passkey shows it, or an app of somebody else would stand for it from now on.
+    aal: TWO_IF_ANY,
     trips: 1,
     returns: { 200: TotpSetup },
     problems: ['illegal_state', 'password_change_required'],

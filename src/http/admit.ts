@@ -50,8 +50,8 @@ export const stepUpChallenge = ({ fresh, aal }: StepUp): string =>
   `Bearer realm="freehold", error="insufficient_user_authentication", error_description="A newer or stronger login is needed", acr_values="aal${aal ?? 1}"${fresh ? `, max_age="${fresh * 60}"` : ''}`
 
 /** What a refused session was asked for: of two factors where there are any, the database knows whether there are. */
-const askedOf = (need: StepUp, { message }: Problem): StepUp =>
-  need.aal === TWO_IF_ANY ? { fresh: need.fresh ?? null, aal: /second factor/.test(message) ? 2 : 1 } : need
+export const askedOf = (need: StepUp, refusal: Error | undefined): StepUp =>
+  need.aal === TWO_IF_ANY ? { fresh: need.fresh ?? null, aal: /second factor/.test(refusal?.message ?? '') ? 2 : 1 } : need
 
 /** A public endpoint: no credential is read. */
 export const withoutAdmission = createMiddleware<AppEnv>(async (c, next) => {

@@ -36,6 +36,8 @@ export type Door = {
   any_password?: true
   /** Who logged in longer ago proves again who they are, and goes on. */
   fresh?: number
+  /** Who has a second factor shows it, as of a route (http/admit.ts). */
+  aal?: number
   /** Its form has a file. */
   has_file?: true
   /** Limits attempts per network, and failed ones under this name: that of the API, whose limits count both. */
@@ -95,7 +97,7 @@ export const guards = ({ method, session, attempts, has_file }: Door): Middlewar
 /** Answers at a door. */
 export async function open(c: Context<AppEnv>, door: Door): Promise<Response> {
   const held = ownHost({ subdomain: c.get('subdomain'), realm: c.get('realm') }) === null ? null : accountOf(c.req.raw)
-  const need = needOf({ any_password: door.any_password ?? false, fresh: door.fresh ?? null })
+  const need = needOf({ any_password: door.any_password ?? false, fresh: door.fresh ?? null, aal: door.aal ?? null })
   c.set('ctx', contextFor(c, need, NOBODY))
   const visit = { c, ...(await wordsOf(c)), secret: formSecretOf(c.req.raw), account: held?.account ?? null }
   const ofNobody = () => door.answer({ ...visit, account: null, ctx: c.get('ctx') })

@@ -5,6 +5,7 @@ import { raw } from 'hono/html'
 import type { Child } from 'hono/jsx'
 import { Password } from '../auth/auth.ts'
 import { BackupCode, Code, disable, enable, renewBackupCodes, setUp } from '../factors/factors.ts'
+import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { rowsOf } from '../kernel/wire.ts'
 import { profileWith } from './account.tsx'
 import type { Door } from './doors.tsx'
@@ -186,7 +187,16 @@ const FORM = { method: 'POST', session: true, trips: 2, attempts: 'password-chan
 
 export const mfaDoors: Door[] = [
   { method: 'GET', path: MFA, session: true, any_password: true, trips: 1, answer: (visit) => mfaPage(visit) },
-  { method: 'POST', path: SETUP, session: true, any_password: true, trips: 1, answer: begin },
+  {
+    method: 'POST',
+    path: SETUP,
+    session: true,
+    any_password: true,
+    fresh: FRESH,
+    aal: TWO_IF_ANY,
+    trips: 1,
+    answer: begin,
+  },
   { ...FORM, path: ENABLE, any_password: true, answer: finish },
   { ...FORM, path: DISABLE, answer: switchOff },
   { ...FORM, path: CODES, answer: newCodes },

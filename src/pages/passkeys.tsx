@@ -1,5 +1,6 @@
 /** The passkeys of whoever is logged in, and those that a browser offers for a login. */
 import { z } from '@hono/zod-openapi'
+import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { creationOptions } from '../passkeys/options.ts'
 import { listPasskeys, registerPasskey, removePasskey, renamePasskey } from '../passkeys/passkeys.ts'
 import { NewCredential, type Passkey, Renaming } from '../passkeys/wire.ts'
@@ -150,9 +151,12 @@ const change = <T extends { id: string }>(
 
 const Id = z.object({ id: z.uuid() }).strict()
 
+/** As of the routes (src/passkeys/routes.ts). */
+const STRONG = { session: true, fresh: FRESH, aal: TWO_IF_ANY, trips: 1 } as const
+
 export const passkeyDoors: Door[] = [
   { method: 'GET', path: PASSKEYS, session: true, any_password: true, trips: 2, answer: (visit) => passkeysPage(visit) },
-  { method: 'POST', path: PASSKEYS, session: true, any_password: true, trips: 1, answer: register },
+  { ...STRONG, method: 'POST', path: PASSKEYS, any_password: true, answer: register },
   {
     method: 'POST',
     path: RENAME,
@@ -164,10 +168,9 @@ export const passkeyDoors: Door[] = [
       ),
   },
   {
+    ...STRONG,
     method: 'POST',
     path: REMOVE,
-    session: true,
-    trips: 1,
     answer: (visit) => change(visit, REMOVE, Id, 'passkey_removed', ({ id }) => removePasskey(visit.ctx, id)),
   },
 ]

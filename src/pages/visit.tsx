@@ -9,7 +9,7 @@ import type { Context } from 'hono'
 import { html } from 'hono/html'
 import type { Child } from 'hono/jsx'
 import { timingSafeEqual } from 'hono/utils/buffer'
-import { contextFor, needOf, stepUpChallenge } from '../http/admit.ts'
+import { askedOf, contextFor, needOf, stepUpChallenge } from '../http/admit.ts'
 import type { AppEnv } from '../http/app-env.ts'
 import { isOfOlderSchema } from '../http/failures.ts'
 import { issuesIn } from '../http/issues.ts'
@@ -70,7 +70,10 @@ export async function show(visit: Visit, shown: Shown, body: Child): Promise<Res
       Vary: 'Accept-Language, Cookie, Sec-Fetch-Site',
       // RFC 9110 section 15.5.2 wants one with every 401: that of the API.
       ...(status === 401 && { 'WWW-Authenticate': 'Bearer realm="freehold"' }),
-      ...(status === 401 && (ctx.need.fresh || ctx.need.aal) && { 'WWW-Authenticate': stepUpChallenge(ctx.need) }),
+      ...(status === 401 &&
+        (ctx.need.fresh || ctx.need.aal) && {
+          'WWW-Authenticate': stepUpChallenge(askedOf(ctx.need, c.error)),
+        }),
     },
   })
 }
@@ -154,8 +157,9 @@ export async function proofAgain(visit: Visit, waiting: Waiting): Promise<Respon
   c.set('ctx', ctx)
   const [found] = await ctx.run(ctx.db.execute(sql`select access.step_up_methods() as proofs`))
   const [{ proofs } = { proofs: [] }] = rowsOf<{ proofs: Proofs }>(found)
-  // A password is one factor.
-  const enough = visit.ctx.need.aal ? proofs.filter((proof) => proof !== 'password') : proofs
+  // A password is one factor, and enough for who has no other.
+  const stronger = proofs.filter((proof) => proof !== 'password')
+  const enough = visit.ctx.need.aal && stronger.length ? stronger : proofs
   const token = await proofToken(visit, waiting.to)
   const body = <ProofAgain words={words} ctx={ctx} token={token} proofs={enough} {...waiting} />
   return show(visit, { title: words.step_up.title, faults, status }, body)

@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
 import { answerOf } from '../auth/entering.ts'
 import { DeviceToken } from '../auth/login.ts'
-import { FRESH } from '../http/admit.ts'
+import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -23,6 +23,8 @@ import {
 
 const Id = z.object({ id: z.uuid() })
 const Nothing = z.object({})
+/** Who has two factors shows both: with a passkey of their own, whoever knows one would have the other, and go round it for ever. */
+const STRONG = { fresh: FRESH, aal: TWO_IF_ANY } as const
 const Login = z.object({
   credential: Assertion,
   /** For pages of the tenant's own host: tokens in cookies instead of in the response. */
@@ -87,8 +89,7 @@ passkeyRoutes.openapi(
     permission: null,
     by: 'session',
     any_password: true,
-    // What it gives counts for five minutes in this session, and so does what is registered with it.
-    fresh: FRESH,
+    ...STRONG,
     only_reads: true,
     trips: 1,
     body: Nothing,
@@ -106,6 +107,8 @@ passkeyRoutes.openapi(
     permission: null,
     by: 'session',
     any_password: true,
+    // The account page gives options as well, and asks this only when they come back.
+    ...STRONG,
     trips: 1,
     failures: 'passkey-register',
     body: Registration,
@@ -160,6 +163,8 @@ passkeyRoutes.openapi(
     summary: 'Remove a passkey of the current user',
     permission: null,
     by: 'session',
+    // One that is the second factor goes by showing it: without one, a session of one factor could add another.
+    ...STRONG,
     trips: 1,
     params: Id,
     returns: { 204: null },

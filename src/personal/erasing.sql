@@ -1,10 +1,10 @@
 -- Requests to erase a person (GDPR 17): a row of freehold.erasures with the moment from which the scheduled job does it
 -- (scrubbing.sql).
 --   access.request_erasure           the admitted user asks for their own, in seven days
---   access.request_erasure_of        an administrator asks for somebody else's, in seven days or at once
+--   access.request_erasure_of        an administrator asks for somebody else's, in seven days or at once; also hastens one
 --   access.erasure                   what the admitted user has asked for, or was asked of them
 --   access.cancel_erasure            takes one's own back
---   access.cancel_erasure_of         takes one back that an administrator asked for
+--   access.cancel_erasure_of         an administrator takes one back, whoever asked for it
 --   access.cancel_erasure_by_token   public endpoint: the same with the token of the mail
 --
 -- Threat: whoever finds an open session has its owner erased; an administrator erases somebody who may do more, or the
@@ -89,6 +89,18 @@ begin
   values (gen_random_uuid(), u.id, open_erasure.requested_by, why, open_erasure.erase_at, token_hash)
   on conflict (user_id) where cancelled_at is null do nothing
   returning * into e;
+  -- An administrator hastens one that is waiting, whoever asked for it, and answers for it from then on.
+  if e.id is null and open_erasure.requested_by is not null and open_erasure.erase_at <= now() then
+    update freehold.erasures x
+    set requested_by = open_erasure.requested_by, reason = why, erase_at = open_erasure.erase_at, cancel_hash = null
+    where x.user_id = u.id
+      and x.cancelled_at is null
+      and x.erased_at is null
+      and x.traces is null
+      -- One that waited for the lock may have begun before it.
+      and x.erase_at > clock_timestamp()
+    returning * into e;
+  end if;
   if e.id is null then
     perform access.refuse('illegal_state', 'It has been asked for already: cancel that request first.');
   end if;
@@ -119,8 +131,8 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
   where e.user_id = access.principal() and e.cancelled_at is null and e.erased_at is null
 $$;
 
--- Cancels the open request of a user that `is_own` says who asked for, and mails them. Whether there was one.
-create function access.close_erasure(subject uuid, is_own boolean) returns boolean
+-- Cancels the open request of a user, with `own_only` if they asked for it themselves, and mails them. Whether there was one.
+create function access.close_erasure(subject uuid, own_only boolean) returns boolean
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   e freehold.erasures;
@@ -132,7 +144,7 @@ begin
     and x.cancelled_at is null
     and x.erased_at is null
     and x.traces is null
-    and (x.requested_by is null) = is_own
+    and (x.requested_by is null or not own_only)
   returning * into e;
   if e.id is null then
     return false;
@@ -164,7 +176,7 @@ begin
   perform access.require_erasable(subject);
   perform access.require_power_of(array[subject]);
   if not access.close_erasure(subject, false) then
-    perform access.refuse('not_found', 'No administrator has asked to erase this user.');
+    perform access.refuse('not_found', 'Nobody has asked to erase this user.');
   end if;
 end $$;
 

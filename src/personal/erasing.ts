@@ -82,7 +82,8 @@ export async function cancelErasureByToken(ctx: Ctx, { token }: z.infer<typeof E
 }
 
 /**
- * Requests that another user is erased, in seven days or at once, and tells them by mail. One round trip; `user:delete`, a fresh session.
+ * Requests that another user is erased, in seven days or at once, which also hastens a request that is open, and tells them by mail. One
+ * round trip; `user:delete`, a fresh session.
  * Fails with not_found, forbidden (oneself, or a user with more power), illegal_state.
  */
 export async function requestErasureOf(
@@ -96,7 +97,7 @@ export async function requestErasureOf(
   return made
 }
 
-/** Cancels a request that an administrator made. One round trip; `user:delete`. Fails with not_found, forbidden. */
+/** Cancels the request to erase another user, whoever made it. One round trip; `user:delete`. Fails with not_found, forbidden. */
 export async function cancelErasureOf(ctx: Ctx, subject: string): Promise<void> {
   await answered(ctx, sql`access.cancel_erasure_of(${subject}::uuid)`)
   ctx.later(deliver(ctx))

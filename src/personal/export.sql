@@ -2,7 +2,8 @@
 --   access.export_person       everything but the audit, by the tables of registry.sql; recorded
 --   access.export_activities   a page of what the person did, oldest first
 --
--- Threat: somebody reads another person's data, or a secret, by an export; or has the database read all of it again and
+-- Threat: somebody reads another person's data, or a secret, by an export: what they changed of others, as an administrator
+-- that they are no more; or has the database read all of it again and
 -- again. So whose it is comes from the claims, registry.sql withholds what is secret, an API key exports nothing, and of
 -- one person there are ten an hour.
 
@@ -76,7 +77,9 @@ begin
       select
         p.at,
         p.id,
-        access.audit_entry(p.id) as entry,
+        access.audit_entry(p.id)
+          || case when access.is_about(p, d, subject) then '{}' else '{"before": null, "after": null, "path": null}' end::jsonb
+          as entry,
         sum(coalesce(pg_column_size(d.before), 0) + coalesce(pg_column_size(d.after), 0) + 500)
           over (order by p.at, p.id) - coalesce(pg_column_size(d.before), 0) - coalesce(pg_column_size(d.after), 0) as so_far
       from page p
@@ -90,6 +93,21 @@ begin
         select jsonb_build_array(z.at, z.id) from taken z order by z.at desc, z.id desc limit 1) end)
     from taken t);
 end $$;
+
+-- Whether what an entry says is about this person: themselves, or what is theirs alone.
+create function access.is_about(l freehold.audit_log, d freehold.audit_detail, subject uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case
+    when l.resource_type = 'user' then coalesce(l.resource_id = subject::text, false)
+    when l.resource_type in ('session', 'api_key', 'passkey', 'external_identity') then
+      coalesce(coalesce(d.after, d.before) ->> 'user_id' = subject::text, false)
+      or exists (select from freehold.sessions x where x.id::text = l.resource_id and x.user_id = subject)
+      or exists (select from freehold.api_keys x where x.id::text = l.resource_id and x.user_id = subject)
+      or exists (select from freehold.passkeys x where x.id::text = l.resource_id and x.user_id = subject)
+      or exists (select from freehold.external_identities x where x.id::text = l.resource_id and x.user_id = subject)
+    else false
+  end
+$$;
 
 grant execute on function
   access.export_person(),

@@ -60,10 +60,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
         birth_date = null, termination_reason = case when x.terminated_at is not null then 'erased' end, email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
-    (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', null,
+    (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', 'access.mentions(x.name, $2)',
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
       '{user_id,key_hash,rotated_from}',
-      $set$name = 'former user', addresses = '{}', revoked_at = coalesce(x.revoked_at, now())$set$),
+      $set$name = case when x.user_id = $1 then 'former user'
+          else access.without_words(x.name, array(select w.word from unnest($2) w (word) where strpos(w.word, '@') > 0)) end,
+        addresses = case when x.user_id = $1 then '{}' else x.addresses end,
+        revoked_at = case when x.user_id = $1 then coalesce(x.revoked_at, now()) else x.revoked_at end$set$),
     (31, 'freehold.refresh_tokens', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
       '{}', '{token_hash,session_id,device,created_at,expires_at,used_at,successor_hash}', 'delete'),
@@ -107,7 +110,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (41, 'access.counted_failures', null, 'false', 'x.counts = ''{}'' and x.network = any ($3)',
       '{}', '{hour,network,seen,counts}', 'delete'),
     (42, 'access.kept_answers', null, 'x.user_id = $1',
-      'strpos(x.resource::text, $1::text) > 0 or access.mentions(x.resource::text, $2)',
+      'strpos(x.resource::text, $1::text) > 0 or access.is_named_in(x.resource::jsonb, $2)',
       '{}', '{id,user_id,request_hash,resource,secrets_encrypted,created_at}', 'delete'),
     (43, 'access.session_places', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
@@ -124,9 +127,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{user_id,credential_id,public_key,counter}', 'delete'),
     (61, 'freehold.mail_attempts', 'mail_attempts',
       'x.mail_id in (select m.id from freehold.mails m where m.user_id = $1)',
-      'x.mail_id in (select m.id from freehold.mails m where m.recipient = any ($2) or access.mentions(m.data::text, $2))',
+      'x.mail_id in (select m.id from freehold.mails m where m.recipient = any ($2) or access.is_named_in(m.data, $2))',
       '{mail_id,started_at,finished_at,outcome,detail}', '{id}', 'delete'),
-    (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.mentions(x.data::text, $2)',
+    (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.is_named_in(x.data, $2)',
       '{id,kind,channel,recipient,locale,data,state,created_at,finished_at}',
       '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
 $$;
@@ -136,18 +139,33 @@ create function access.literal(said text) returns text
 language sql immutable
 return regexp_replace(said, '([^[:alnum:]])', '\\\1', 'g');
 
--- Whether a text names somebody: by an address or a number wherever it stands, or by a username where JSON calls it one.
+-- Whether a text names somebody: by an address, wherever it stands.
 create function access.mentions(said text, words text[]) returns boolean
 language sql immutable
 return coalesce(
   exists (
     select
     from unnest(words) w (word)
-    where strpos(lower(said), lower(w.word)) > 0
-      and said ~* case
-        when w.word ~ '@|^\+?[0-9]' then format('(^|[^[:alnum:]._%%+-])%s($|[^[:alnum:]_-])', access.literal(w.word))
-        else format('"(username|user_name|identifier)"\s*:\s*"%s"', access.literal(w.word))
-      end
+    where strpos(w.word, '@') > 0
+      and strpos(lower(said), lower(w.word)) > 0
+      and said ~* format('(^|[^[:alnum:]._%%+-])%s($|[^[:alnum:]_-])', access.literal(w.word))
   ),
   false
 );
+
+-- The same of what JSON says, which also names somebody where a username or a number is the whole value of what is called so.
+create function access.is_named_in(said jsonb, words text[]) returns boolean
+language sql immutable
+return access.mentions(said::text, words)
+  or coalesce(
+    exists (
+      select
+      from unnest(words) w (word)
+      where strpos(said::text, to_json(w.word)::text) > 0
+        and jsonb_path_exists(
+          said,
+          '$.** ? (@.username == $word || @.user_name == $word || @.identifier == $word || @.phone == $word)',
+          jsonb_build_object('word', w.word))
+    ),
+    false
+  );

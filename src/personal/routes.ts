@@ -149,7 +149,7 @@ userErasureRoutes.openapi(
     operationId: 'cancelUserErasure',
     method: 'delete',
     path: '/{id}/erase',
-    summary: 'Cancel the request of an administrator to erase a user',
+    summary: 'Cancel the request to erase a user, whoever made it',
     permission: 'user:delete',
     by: 'session',
     trips: 1,

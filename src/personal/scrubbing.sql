@@ -20,6 +20,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   e freehold.erasures;
   ids uuid[];
+  names text[];
 begin
   select * into e
   from freehold.erasures x
@@ -38,16 +39,19 @@ begin
   if e.id is null then
     return jsonb_build_object('is_done', false, 'erased', 0, 'postponed', 0);
   elsif e.traces is null then
+    names := access.called(e.user_id);
     begin
       e.traces := access.scrub_person(e.user_id);
     exception when sqlstate 'FH409' then
       update freehold.erasures x set erase_at = now() + interval '1 day' where x.id = e.id;
       return jsonb_build_object('is_done', false, 'erased', 0, 'postponed', 1);
     end;
+    -- Those that were cancelled, too. What the person wrote themselves goes.
     update freehold.erasures x
-    set traces = e.traces,
-      cancel_hash = null,
-      reason = access.without_words(x.reason, array(select jsonb_array_elements_text(e.traces -> 'words')))
+    set reason = case when x.requested_by is not null then access.without_words(x.reason, names) end
+    where x.user_id = e.user_id;
+    update freehold.erasures x
+    set traces = e.traces, cancel_hash = null
     where x.id = e.id
     returning * into e;
   end if;
@@ -112,38 +116,71 @@ begin
     'words', words, 'things', coalesce(things, '{}'), 'places', coalesce(places, '[]'));
 end $$;
 
--- What a person was known by: addresses, numbers and usernames, those of before too, but none that is somebody else's by
--- now. The longest first: a username may be the beginning of an address.
+-- What a person was known by: usernames, and addresses and numbers that were shown to be theirs, those of before too. Nobody
+-- else has or had one of them: whoever takes the name, the number or the id of something else would take along what is
+-- said of it. An address or a number that nobody verified, and a change of it, is in the person's own rows and entries.
 create function access.known_by(subject uuid) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with said (user_id, key, word, is_verified) as materialized (
+    select u.id::text, w.key, w.word, w.is_verified
+    from freehold.users u
+      cross join lateral (values
+        ('username', u.username, true), ('email', u.email, u.email_verified), ('phone', u.phone, u.phone_verified)
+      ) w (key, word, is_verified)
+    union all
+    -- Of these types nobody records entries of their own (access.is_built_in_activity). A change of an address or a number
+    -- has in `before` that it was verified.
+    select l.resource_id, w.key, s.state ->> w.key, w.verified is null or s.is_before and s.state ->> w.verified = 'true'
+    from freehold.audit_log l
+      join freehold.audit_detail d on d.log_id = l.id
+      cross join lateral (values (d.before, true), (d.after, false)) s (state, is_before)
+      cross join (values
+        ('username', null), ('email', 'email_verified'), ('phone', 'phone_verified')
+      ) w (key, verified)
+    where l.resource_type = 'user'
+      and l.activity_type in ('USER_CREATED', 'USER_UPDATED', 'PROFILE_UPDATE')
+      and jsonb_typeof(s.state -> w.key) = 'string'
+  )
+  select coalesce(array_agg(distinct w.word), '{}')
+  from said w
+  where w.user_id = subject::text
+    and w.is_verified
+    and length(w.word) > 2
+    and case w.key
+      when 'email' then strpos(w.word, '@') > 1
+      when 'phone' then access.is_phone(w.word)
+      else strpos(w.word, '@') = 0
+    end
+    and not exists (select from said o where o.word = w.word and o.user_id <> subject::text)
+$$;
+
+-- Whether a text is written as a number, and is no address of a network.
+create function access.is_phone(said text) returns boolean
+language sql immutable
+return said ~ '^\+?[0-9][0-9 ()./-]{5,}$' and said !~ '^[0-9]{1,3}(\.[0-9]{1,3}){3}$';
+
+-- What is taken out of the reason of an administrator: also names, and what nobody verified. Parts of names of two letters
+-- are words as well ("de", "la").
+create function access.called(subject uuid) returns text[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(w.word order by length(w.word) desc, w.word), '{}')
   from (
-    select unnest(array[u.username, u.email, u.phone]) from freehold.users u where u.id = subject
+    select unnest(array[u.username, u.email, u.phone, u.given_name, u.family_name, u.name])
+    from freehold.users u
+    where u.id = subject
     union
-    select m.recipient from freehold.mails m where m.user_id = subject
+    select p.part
+    from freehold.users u
+      cross join lateral regexp_split_to_table(concat_ws(' ', u.given_name, u.family_name), '\s+') p (part)
+    where u.id = subject and length(p.part) > 2
     union
-    select k.target from freehold.one_time_tokens k where k.user_id = subject
-    union
-    select e.value #>> '{}'
-    from freehold.audit_log l
-      join freehold.audit_detail d on d.log_id = l.id
-      cross join lateral (select d.before union all select d.after) s (state)
-      cross join lateral jsonb_each(case when jsonb_typeof(s.state) = 'object' then s.state else '{}' end) e
-    where l.resource_type = 'user'
-      and l.resource_id = subject::text
-      and e.key in ('username', 'email', 'phone')
-      and jsonb_typeof(e.value) = 'string'
+    select unnest(access.known_by(subject))
   ) w (word)
-  where length(w.word) > 2
-    and not exists (
-      select
-      from freehold.users u
-      where u.id <> subject and (u.email = w.word or u.username = w.word or u.phone = w.word)
-    )
+  where length(w.word) > 1
 $$;
 
 -- Entries whose detail is about the person, at most so many: what they did, what was done to them or to what was theirs, and
--- what names them; and what failed of nobody known from where they came from, with their agent. Who was given which role is
+-- what names them in what it says, not where it was asked; and what failed of nobody known from where they came from, with their agent. Who was given which role is
 -- no detail of theirs.
 create function access.details_of(subject uuid, traces jsonb, at_most integer) returns uuid[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -163,21 +200,23 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         or l.resource_type = 'user' and l.resource_id = subject::text
         or l.resource_id = any (k.things)
         or l.user_id is null and traces -> 'places' @> jsonb_build_array(jsonb_build_array(d.address, d.agent))
-        or d.user_name = any (k.words)
-        or access.mentions(concat_ws(' ', d.path, d.before::text, d.after::text), k.words)
+        -- What somebody who is not known gave as their name.
+        or l.user_id is null and d.user_name = any (k.words) and d.user_name <> 'system'
+        or access.is_named_in(d.before, k.words)
+        or access.is_named_in(d.after, k.words)
       )
     limit at_most
   )
 $$;
 
--- A text with `***` for each of these words.
+-- A text with `***` for each of these words, where it stands alone.
 create function access.without_words(said text, words text[]) returns text
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   word text;
 begin
   foreach word in array words loop
-    said := regexp_replace(said, access.literal(word), '***', 'gi');
+    said := regexp_replace(said, format('(?<![[:alnum:]])%s(?![[:alnum:]])', access.literal(word)), '***', 'gi');
   end loop;
   return said;
 end $$;

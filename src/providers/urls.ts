@@ -22,8 +22,10 @@ export const isLocalProvider = ({ ENVIRONMENT }: Pick<Config, 'ENVIRONMENT'>, te
 export function faultOfUrl(settings: Settings, text: string): string | null {
   const url = URL.parse(text)
   if (!url || !/^https?:$/.test(url.protocol) || !/^https?:\/\/[^/\\]/i.test(text)) return 'must be an https:// address'
+  // Parsers pass over a line break and read a backslash as a slash; who compares texts, as with `iss`, does not.
+  if (/[\s\\\p{C}]/u.test(text)) return 'must have no blanks, line breaks and backslashes'
   if (url.username || url.password) return 'must hold no user name and no password'
-  if (url.hash) return 'must have no fragment'
+  if (text.includes('#')) return 'must have no fragment'
   if (isLocalProvider(settings, text)) return null
   if (url.protocol !== 'https:') return 'must begin with https://'
   // `localhost.` is localhost.
@@ -60,7 +62,8 @@ const ISSUERS: Record<Exclude<ProviderType, 'oidc'>, [pattern: RegExp, fault: st
 export function faultOfIssuer(settings: Settings, type: ProviderType, issuer: string): string | null {
   const fault = faultOfUrl(settings, issuer)
   if (fault) return fault
-  if (new URL(issuer).search) return 'must have no query'
+  // Also an empty one, which URL does not show (OpenID Connect Core 1.0, section 2).
+  if (issuer.includes('?')) return 'must have no query'
   if (type === 'oidc' || isLocalProvider(settings, issuer)) return null
   const [pattern, said] = ISSUERS[type]
   return pattern.test(issuer) ? null : said

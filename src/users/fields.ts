@@ -34,12 +34,15 @@ const accepted = (take: () => unknown) => {
   }
 }
 
+const NOT_A_PHONE = 'must be a phone number: digits, and "+", blanks, "(", ")", ".", "/" or "-" between them'
 /** A phone number in free notation; verification codes are sent to it. */
 export const Phone = written(32)
   .normalize('NFKC')
   .trim()
   .max(32)
-  .regex(/^\+?[0-9][0-9 ()./-]*$/, 'must be a phone number: digits, and "+", blanks, "(", ")", ".", "/" or "-" between them')
+  .regex(/^\+?[0-9][0-9 ()./-]*$/, NOT_A_PHONE)
+  // The address of a network is none.
+  .refine((said) => !/^\d{1,3}(\.\d{1,3}){3}$/.test(said), NOT_A_PHONE)
 
 /** A language tag (BCP 47), such as `es-PE`. */
 export const Locale = z

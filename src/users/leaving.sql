@@ -73,7 +73,8 @@ begin
   return null;
 end $$;
 
--- Ends the sessions of somebody who has left, their remembered devices, and what was mailed to them: none of it becomes
+-- Ends the sessions of somebody who has left, their remembered devices, logins that are half done, and what was mailed to
+-- them: none of it becomes
 -- valid again when they come back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
 create function access.end_what_lets_in(subject uuid) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -87,6 +88,22 @@ begin
   set used_at = now()
   where k.user_id = subject
     and k.used_at is null;
+  update freehold.login_challenges c set used_at = now() where c.user_id = subject and c.used_at is null;
+  perform access.end_email_logins(subject);
+end $$;
+
+-- Ends what was mailed to log in with.
+create function access.end_email_logins(subject uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.email_logins e set used_at = now() where e.user_id = subject and e.used_at is null
+$$;
+
+-- It was mailed to an address that is not theirs any more, and may be again.
+create function access.after_address_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.end_email_logins(new.id);
+  return null;
 end $$;
 
 -- Deactivates users whose last day has come, for the scheduled job. The only administrator stays, without the date.
@@ -116,3 +133,6 @@ create trigger before_coming_or_going before insert or update of is_active, join
 
 create trigger after_coming_or_going after insert or update of is_active, joined_at, terminated_at on freehold.users
   for each row execute function access.after_coming_or_going();
+
+create trigger after_address_change after update of email on freehold.users
+  for each row when (old.email <> new.email) execute function access.after_address_change();

@@ -279,15 +279,25 @@ describe('a link', () => {
 })
 
 describe('neither code nor link counts', () => {
-  it.each<[string, (who: Person) => ReturnType<typeof sql>]>([
+  it.each<[string, ...((who: Person) => ReturnType<typeof sql>)[]]>([
     ['ten minutes are over', ({ id }) => sql`update freehold.email_logins set expires_at = now() where user_id = ${id}`],
     ['the address changed', ({ id }) => sql`update freehold.users set email = 'new-' || email where id = ${id}`],
     ['the password changed', ({ id }) => sql`update freehold.users set password_changed_at = now() where id = ${id}`],
     ['the user was deactivated', ({ id }) => sql`update freehold.users set is_active = false where id = ${id}`],
-  ])('when %s', async (_, change) => {
+    [
+      'the user was deactivated and has come back',
+      ({ id }) => sql`update freehold.users set is_active = false where id = ${id}`,
+      ({ id }) => sql`update freehold.users set is_active = true where id = ${id}`,
+    ],
+    [
+      'the address changed, and is the former one again',
+      ({ id }) => sql`update freehold.users set email = 'new-' || email where id = ${id}`,
+      ({ id, email }) => sql`update freehold.users set email = ${email} where id = ${id}`,
+    ],
+  ])('when %s', async (_, ...changes) => {
     const who = await somebody()
     const { request_token, code, token } = await asked(realm, who)
-    await realm.asOwner(change(who))
+    for (const change of changes) await realm.asOwner(change(who))
     for (const body of [
       { request_token, code },
       { request_token, token },
@@ -331,7 +341,7 @@ describe('what a login by mail leaves to do', () => {
     const { request_token, code } = await asked(realm, who)
     const { body } = await verify(AT, { request_token, code })
     expect(body.must_change_password).toBe(true)
-    expectProblem(await call(AT, '/api/v1/auth/whoami', { token: body.access_token }), 403, 'password_change_required')
+    expectProblem(await call(AT, '/api/v1/auth/passkeys', { token: body.access_token }), 403, 'password_change_required')
     await realm.asOwner(
       sql`update freehold.passwords set is_first = true, created_at = now() - interval '80 hours' where user_id = ${who.id}`,
     )

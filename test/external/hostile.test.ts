@@ -52,6 +52,7 @@ describe('a token is refused', () => {
   it.each<[string, Record<string, unknown>, string]>([
     ['for another client', { aud: 'other' }, 'wrong_aud'],
     ['for several clients, that is another’s', { aud: ['client', 'other'], azp: 'other' }, 'wrong_party'],
+    ['for our client, that another asked for', { azp: 'other' }, 'wrong_party'],
     ['for several clients, that is nobody’s', { aud: ['client', 'other'] }, 'wrong_party'],
     ['of another issuer', { iss: 'https://elsewhere.example' }, 'wrong_iss'],
     ['of another login', { nonce: 'another-nonce-of-a-login' }, 'wrong_nonce'],

@@ -124,6 +124,7 @@ describe('an identity', () => {
           values (gen_random_uuid(), ${hal.id}, 'hal', '\\x01', 0, 'x', 'Laptop', gen_random_uuid(), false)`,
     )
     expect((await unlink(hal.access_token, left.id)).status).toBe(204)
+    await realm.asOwner(sql`update freehold.sessions set aal = 2 where user_id = ${hal.id}`)
     const [key] = (await call(AT, '/api/v1/auth/passkeys', { token: hal.access_token })).body.data
     const remove = () => call(AT, `/api/v1/auth/passkeys/${key.id}`, { token: hal.access_token, method: 'DELETE' })
     expectProblem(await remove(), 409, 'illegal_state')

@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { decodeJwt } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { addPerson, type Inside, inside, takePassword } from '../support/inside.ts'
+import { addPerson, type Inside, inside, type Person, takePassword } from '../support/inside.ts'
 import { mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem } from '../support/refusal.ts'
@@ -108,10 +108,15 @@ describe('a first login', () => {
   it('of somebody whose address a user has links where the provider is set so, and tells them by mail', async () => {
     const at = await addProvider(AT, admin, provider.issuer, { links_by_email: true, label: 'Acme staff' })
     const dan = await addPerson(realm, 'linked-dan')
+    // Whoever registered this address may not be who owns it.
+    const before = await enter(AT, at.name, await provider.token({ ...verified('dan-there'), email: dan.email }))
+    expectProblem(before, 401, 'invalid_credentials')
+    expect(await reasonOf()).toBe('not_linked')
+    await verify(dan)
     const answer = await enter(
       AT,
       at.name,
-      await provider.token({ ...verified('dan-there'), email: ` ${dan.email.toUpperCase()}` }),
+      await provider.token({ ...verified('dan-there'), email: ` ${dan.email.toUpperCase()}`, jti: '2' }),
     )
     expect([answer.status, answer.trips], JSON.stringify(answer.body)).toEqual([200, 2])
     expect(decodeJwt(answer.body.access_token).sub).toBe(dan.id)
@@ -121,7 +126,9 @@ describe('a first login', () => {
 
   it('links no administrator: only they themselves can add a way in', async () => {
     const at = await addProvider(AT, admin, provider.issuer, { links_by_email: true, creates_users: true })
-    const [bo] = await realm.asOwner(sql`select id, email from freehold.users where username = 'bo'`)
+    const [bo] = await realm.asOwner(
+      sql`update freehold.users set email_verified = true where username = 'bo' returning id, email`,
+    )
     expectProblem(
       await enter(AT, at.name, await provider.token({ ...verified('bo-there'), email: bo?.email })),
       401,
@@ -138,6 +145,9 @@ describe('a first login', () => {
   })
 })
 
+const verify = ({ id }: Pick<Person, 'id'>) =>
+  realm.asOwner(sql`update freehold.users set email_verified = true where id = ${id}`)
+
 describe('a login', () => {
   it('takes each token once: of twenty at once a single one, and none in another spelling', async () => {
     const at = await addProvider(AT, admin, provider.issuer, { creates_users: true })
@@ -150,6 +160,7 @@ describe('a login', () => {
 
   it('asks for the second factor of the tenant, unless the provider is trusted for its own', async () => {
     const eve = await addPerson(realm, 'ext-eve')
+    await verify(eve)
     await realm.asOwner(
       sql`update freehold.users set factors = '{totp}' where id = ${eve.id}`,
       sql`insert into freehold.totp_factors (user_id, secret_encrypted, enabled_at) values (${eve.id}, 'k1.x.y', now())`,
@@ -179,6 +190,7 @@ describe('a login', () => {
   it('works for years where passwords must be changed: who has none has none that expires', async () => {
     const at = await addProvider(AT, admin, provider.issuer, { links_by_email: true })
     const fay = await addPerson(realm, 'ext-fay')
+    await verify(fay)
     await takePassword(realm, 'ext-fay')
     await realm.asOwner(
       sql`update freehold.users set password_changed_at = now() - interval '400 days' where id = ${fay.id}`,

@@ -215,3 +215,12 @@ describe('the password grant', () => {
     expect(answer.body).toMatchObject({ error: 'invalid_grant', error_description: expect.stringContaining('second factor') })
   })
 })
+
+it('a challenge is over for somebody who was deactivated, also when they have come back', async () => {
+  const who = await protectedPerson(realm, 'gone-and-back')
+  const mfa_token = await challengeOf(AT, who)
+  for (const is_active of [false, true])
+    await realm.asOwner(sql`update freehold.users set is_active = ${is_active} where id = ${who.id}`)
+  expectProblem(await verify({ mfa_token, code: codeOf(who.secret) }), 401, 'invalid_credentials')
+  expect((await verify({ mfa_token: await challengeOf(AT, who), code: codeOf(who.secret) })).status).toBe(200)
+})

@@ -53,6 +53,26 @@ const sessions = async (token: string) => (await call(AT, '/api/v1/sessions', { 
 const set = async (body: object) => call(AT, '/api/v1/settings', { method: 'PATCH', token: await tokenOf(AT), body })
 
 describe('a device that is remembered', () => {
+  it('adds and takes away no way in: a session of one factor of who has two is asked for the other', async () => {
+    const { device_token } = await remembered(ann)
+    const { access_token } = (await login(ann, device_token)).body
+    const key = `passkeys/${crypto.randomUUID()}`
+    const options = await post(AT, 'passkeys/register/options', {}, access_token)
+    for (const answer of [
+      options,
+      await post(AT, 'mfa/setup', undefined, access_token),
+      await post(AT, 'identities', { provider: 'google', id_token: 'a.b.c' }, access_token),
+      await call(AT, `/api/v1/auth/${key}`, { method: 'DELETE', token: access_token }),
+    ])
+      expectProblem(answer, 401, 'step_up_required')
+    expect(options.headers.get('WWW-Authenticate')).toContain('acr_values="aal2"')
+    expect((await post(AT, 'step-up', { password: ann.password }, access_token)).status).toBe(200)
+    expectProblem(await post(AT, 'passkeys/register/options', {}, access_token), 401, 'step_up_required')
+    await forget(ann)
+    expect((await post(AT, 'step-up', { code: codeOf(ann.secret) }, access_token)).status).toBe(200)
+    expect((await post(AT, 'passkeys/register/options', {}, access_token)).status).toBe(200)
+  })
+
   it('needs the right password alone, in two round trips; the session is of one factor, and says so', async () => {
     const { device_token } = await remembered(ann)
     const again = await login(ann, device_token)

@@ -77,6 +77,7 @@ describe('a second factor that everybody must have', () => {
     )
     expectProblem(await own(AT, token), 403, 'mfa_setup_required')
     expect((await me(AT, token)).status).toBe(200)
+    expect(Date.parse((await whoami(AT, token)).due_at)).toBeLessThan(Date.now())
     await realm.asOwner(sql`update freehold.sessions set created_at = now() - interval '11 minutes' where user_id = ${who.id}`)
     expectProblem(await post(AT, 'mfa/setup', undefined, token), 401, 'step_up_required')
     expect((await post(AT, 'step-up', { password: who.password }, token)).status).toBe(200)
@@ -204,6 +205,8 @@ describe('a passkey as the second factor', () => {
     const who = await addPerson(by_role, 'ida')
     const { access_token } = await login(BY_ROLE, who)
     const key = await addPasskey(BY_ROLE, access_token)
+    // Whoever has a passkey shows it before there is an app beside it.
+    await by_role.asOwner(sql`update freehold.sessions set aal = 2 where user_id = ${who.id}`)
     await switchOn(BY_ROLE, access_token)
     const open = await login(BY_ROLE, who)
     expect(open.methods).toEqual(['totp', 'passkey', 'backup_code'])

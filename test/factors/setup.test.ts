@@ -67,6 +67,8 @@ describe('an authenticator app', () => {
 
   it('is not set up again, or switched on again, while it is on', async () => {
     const who = await protectedPerson(realm, 'dov')
+    expectProblem(await post(AT, 'mfa/setup', undefined, who.token), 401, 'step_up_required')
+    await realm.asOwner(sql`update freehold.sessions set aal = 2 where user_id = ${who.id}`)
     expectProblem(await post(AT, 'mfa/setup', undefined, who.token), 409, 'illegal_state')
     expectProblem(await post(AT, 'mfa/verify', { code: codeOf(who.secret) }, who.token), 409, 'illegal_state')
   })

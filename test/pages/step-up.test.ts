@@ -2,7 +2,9 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, expect, it } from 'vitest'
 import { switchOn, wrongCode } from '../factors/cast.ts'
+import { newAuthenticator } from '../passkeys/authenticator.ts'
 import { addPerson, type Inside, inside, type Person, takePassword } from '../support/inside.ts'
+import { originOf } from '../support/jar.ts'
 import { call } from '../support/people.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
@@ -117,4 +119,32 @@ it('says it in Spanish', async () => {
   const { visitor, form } = await late('gus')
   const asked = await visitor.ask(KEYS, { form, headers: { 'Accept-Language': 'es' } })
   expect(textOf(asked.html)).toContain('Confirma que eres tú')
+})
+
+it('the pages of passkeys and of the app ask for both factors of who has two, and for a newer login of everybody', async () => {
+  const { cy, visitor } = await late('ivy')
+  await switchOn(AT, await tokenOf(realm, 'ivy'))
+  await realm.asOwner(sql`update freehold.sessions set created_at = now() where user_id = ${cy.id}`)
+  await realm.asOwner(
+    sql`insert into freehold.passkeys (id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, is_synced)
+        values (gen_random_uuid(), ${cy.id}, '\\x03', '\\x01', 0, ${`${AT}.freehold.test`}, 'Phone', gen_random_uuid(), false)`,
+  )
+  const { html } = await visitor.ask('/account/passkeys')
+  const options = JSON.parse(tagIn(html, 'form', { action: '/account/passkeys' })?.['data-options'] ?? '')
+  const credential = JSON.stringify(await (await newAuthenticator(originOf(AT))).create(options))
+  for (const action of ['/account/passkeys', '/account/passkeys/remove']) {
+    const form = { ...hiddenIn(html, action), ...(action === '/account/passkeys' && { credential }) }
+    const asked = await visitor.ask(action, { form })
+    expect([asked.status, asked.html.includes('name="step_up_code"')], action).toEqual([401, true])
+    expect(asked.html).not.toContain('name="step_up_password"')
+    expect(asked.headers.get('WWW-Authenticate')).toContain('acr_values="aal2"')
+  }
+  const { cy: gil, visitor: old } = await late('gil-of-old')
+  const form = hiddenIn((await old.ask('/account/mfa')).html, '/account/mfa/setup')
+  const asking = await old.ask('/account/mfa/setup', { form })
+  expect([asking.status, asking.html.includes('name="step_up_password"')]).toEqual([401, true])
+  expect(asking.headers.get('WWW-Authenticate')).toContain('acr_values="aal1"')
+  const proof = { ...hiddenIn(asking.html, STEP_UP), step_up_password: gil.password }
+  expect((await old.ask(STEP_UP, { form: proof })).location).toBe('/account/mfa/setup')
+  expect((await old.ask('/account/mfa/setup', { form: proof })).status).toBe(200)
 })

@@ -42,7 +42,14 @@ const post = (path: string, body: object, token?: string, at = AT) =>
 const creation = async (by = token, at = AT) => (await post('/register/options', {}, by, at)).body
 const request = async (at = AT) => (await post('/login/options', {}, undefined, at)).body
 
+/** Makes the session one of two factors: somebody's second passkey asks for the first. */
+const strengthen = async (by: string, at = AT) =>
+  (at === OTHER ? other : at ? realm : await inside('')).asOwner(
+    sql`update freehold.sessions set aal = 2 where id = ${String(decodeJwt(by).sid)}`,
+  )
+
 async function register(by = token, how: Differently = {}, at = AT): Promise<{ made: Answer; key: Authenticator }> {
+  await strengthen(by, at)
   const key = await newAuthenticator(originOf(at))
   return { made: await post('/register', { credential: await key.create(await creation(by, at), how) }, by, at), key }
 }
@@ -71,6 +78,7 @@ describe('a passkey', () => {
     const made = await post('/register', { name: ' Laptop ', credential: await key.create(options.body) }, token)
     expect([made.status, made.trips]).toEqual([200, 1])
     expect(made.body).toMatchObject({ name: 'Laptop', rp_id: 'passkeys.freehold.test', is_synced: false, last_used_at: null })
+    await strengthen(token)
     const again = await creation()
     expect(again.excludeCredentials).toContainEqual({ type: 'public-key', id: key.id, transports: ['internal'] })
     const [mail] = await mailsTo(cy.email)
@@ -132,6 +140,26 @@ describe('a passkey', () => {
     expectProblem(await call(AT, at, { method: 'DELETE', token: by }), 404, 'not_found')
   })
 
+  it('is registered and removed in a session that is fresh, and of two factors of who has them', async () => {
+    const key = await newAuthenticator(originOf(AT))
+    const credential = await key.create(await creation())
+    const session = sql`update freehold.sessions set`
+    const whose = sql`where id = ${String(decodeJwt(token).sid)}`
+    await realm.asOwner(sql`${session} created_at = now() - interval '1 hour' ${whose}`)
+    expectProblem(await post('/register', { credential }, token), 401, 'step_up_required')
+    await realm.asOwner(sql`${session} created_at = now() ${whose}`)
+    const made = await post('/register', { credential }, token)
+    expect(made.status).toBe(200)
+    const remove = () => call(AT, `${planeOf(AT)}/${made.body.id}`, { method: 'DELETE', token })
+    // The session knew the password alone, and there is a second factor now.
+    expectProblem(await post('/register/options', {}, token), 401, 'step_up_required')
+    expectProblem(await remove(), 401, 'step_up_required')
+    await realm.asOwner(sql`${session} aal = 2, created_at = now() - interval '1 hour' ${whose}`)
+    expectProblem(await remove(), 401, 'step_up_required')
+    await realm.asOwner(sql`${session} created_at = now() ${whose}`)
+    expect((await remove()).status).toBe(204)
+  })
+
   it('of somebody else is not found, whether renamed or removed', async () => {
     const { made } = await register()
     const eve = await addPerson(realm, 'eve-with-keys', { roles: ['admin'] })
@@ -165,6 +193,7 @@ describe('an answer that was used before', () => {
 
   it('registers one passkey of twenty at once', async () => {
     const key = await newAuthenticator(originOf(AT))
+    await strengthen(token)
     const credential = await key.create(await creation())
     const answers = await Promise.all(Array.from({ length: 20 }, () => post('/register', { credential }, token)))
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(1)

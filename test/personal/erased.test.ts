@@ -10,7 +10,7 @@ import { checkpointAudit, verifyAudit } from '../../src/tenants/maintenance/chec
 import { eraseDue } from '../../src/tenants/maintenance/erasures.ts'
 import { post, switchOn } from '../factors/cast.ts'
 import { databaseOf, maintainLater } from '../support/databases.ts'
-import { type Inside, inside, type Person } from '../support/inside.ts'
+import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
 import { mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -72,6 +72,7 @@ async function livedHere(): Promise<Person & { token: string }> {
   })
   expect(made.status, JSON.stringify(made.body)).toBe(201)
   const { id } = made.body
+  await realm.asOwner(sql`update freehold.users set email_verified = true, phone_verified = true where id = ${id}`)
   const person = { id, username: 'quetzalina', email: made.body.email, password: 'Violet-Anchor-38' }
   await post(AT, 'login', { username: 'quetzalina', password: 'wrong-Password-1' }, undefined, HEADERS)
   await post(AT, 'login', { username: 'quetzalina@zaragozza.test', password: 'wrong-Password-2' }, undefined, HEADERS)
@@ -128,7 +129,7 @@ describe('somebody who is erased', () => {
     const [done] = await realm.asOwner(
       sql`select d.after from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id where l.activity_type = 'USER_ERASED' and l.resource_id = ${who.id}`,
     )
-    expect(done?.after).toMatchObject({ erasure_id: asked.body.id, requested_by: null, reason: '*** leaves' })
+    expect(done?.after).toMatchObject({ erasure_id: asked.body.id, requested_by: null, reason: null })
     // That they acted stays.
     const [acted] = await realm.asOwner(sql`select count(*)::integer as n from freehold.audit_log where user_id = ${who.id}`)
     expect(acted?.n).toBeGreaterThan(5)
@@ -141,5 +142,64 @@ describe('somebody who is erased', () => {
     expectProblem(await byAdmin(`/users/${who.id}/erase`, { body: { reason: 'again' } }), 409, 'illegal_state')
     const again = await byAdmin('/users', { body: { email: 'quetzalina@zaragozza.test', username: 'quetzalina' } })
     expect(again.status, JSON.stringify(again.body)).toBe(201)
+  })
+
+  it('takes nothing along of others, whatever they were called, and whatever number they gave', async () => {
+    const { body: role } = await byAdmin('/roles', { body: { name: 'kept-role', permissions: [] } })
+    const eve = await addPerson(realm, 'eve-the-eraser')
+    const ivo = await addPerson(realm, 'ivo-who-stays')
+    await realm.asOwner(sql`update freehold.users set phone = '+51 987 654 321' where id = ${ivo.id}`)
+    const token = await tokenOf(realm, eve.username)
+    // The API takes no address for a number; a row of before may have one, and it may even be verified.
+    expectProblem(await as(token, '/auth/me', { method: 'PATCH', body: { phone: '127.0.0.1' } }), 400, 'invalid_request')
+    for (const phone of ['+51 987 654 321', '+1 555 0100'])
+      expect((await as(token, '/auth/me', { method: 'PATCH', body: { phone } })).status).toBe(200)
+    await realm.asOwner(
+      sql`update freehold.users set phone = '127.0.0.1', phone_verified = true, username = ${role.id}, email_verified = false where id = ${eve.id}`,
+    )
+    await realm.asOwner(sql`update freehold.users set phone_verified = true where id = ${eve.id}`)
+    await byAdmin(`/roles/${role.id}`, { method: 'PATCH', body: { description: 'for the night' } })
+    await byAdmin(`/users/${ivo.id}/roles`, { body: { role_id: role.id }, headers: { 'CF-Connecting-IP': '127.0.0.1' } })
+    await realm.asOwner(
+      sql`select access.record('DOCUMENTS_COUNTED', 'count', 'tenant', null, null, jsonb_build_object('note', ${`${eve.email} and 127.0.0.1`}::text, 'phone', '+1 555 0100'))`,
+    )
+    const others = async () =>
+      (
+        await realm.asOwner(
+          sql`select d.log_id::text as id from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id
+            where l.user_id is distinct from ${eve.id} and l.resource_id is distinct from ${eve.id} and l.resource_type <> 'session'
+            and l.activity_type <> 'AUDIT_ERASED' order by 1`,
+        )
+      ).map(({ id }) => id)
+    const before = await others()
+    const ordered = await byAdmin(`/users/${eve.id}/erase`, { body: { reason: 'asked', now: true } })
+    expect(ordered.status, JSON.stringify(ordered.body)).toBe(202)
+    await runJob()
+    expect((await others()).filter((id) => before.includes(id as string))).toEqual(before)
+  })
+
+  it('loses their verified address in what others say, and the key of somebody else keeps working without it', async () => {
+    const gia = await addPerson(realm, 'gia-in-the-names')
+    await realm.asOwner(
+      sql`update freehold.users set email_verified = true, given_name = 'Gia', family_name = 'de la Roche' where id = ${gia.id}`,
+    )
+    const key = await byAdmin('/api-keys', { body: { name: `for ${gia.email}, daily`, permissions: ['user:read'] } })
+    expect(key.status, JSON.stringify(key.body)).toBe(201)
+    const reason = `GIA de la Roche (${gia.email}) asked by Gianni, de la casa`
+    expect((await byAdmin(`/users/${gia.id}/erase`, { body: { reason, now: true } })).status).toBe(202)
+    await runJob()
+    const [row] = await realm.asOwner(
+      sql`select name, revoked_at from freehold.api_keys where id = ${key.body.api_key?.id ?? key.body.id}`,
+    )
+    expect(row).toEqual({ name: 'for ***, daily', revoked_at: null })
+    const said = await realm.asOwner(
+      sql`select e.reason, d.after ->> 'reason' as audited from freehold.erasures e
+        join freehold.audit_log l on l.resource_id = e.user_id::text and l.activity_type = 'USER_ERASED'
+        join freehold.audit_detail d on d.log_id = l.id where e.user_id = ${gia.id}`,
+    )
+    expect(said).toEqual([
+      { reason: '*** *** (***) asked by Gianni, de la casa', audited: '*** *** (***) asked by Gianni, de la casa' },
+    ])
+    expect(await placesOf(gia.email)).toEqual([])
   })
 })

@@ -125,6 +125,26 @@ describe('an export', () => {
     expect(worked.length).toBe(2500)
   })
 
+  it('has what somebody did to others without what those are called, also after they are no administrator any more', async () => {
+    const who = await someone(['admin'])
+    const body = { email: 'made-by-them@people.test', username: 'made-by-them', given_name: 'Hildegard', phone: '+49 30 901820' }
+    const made = await ask(who.token, '/users', { body, headers: { 'CF-Connecting-IP': '203.0.113.9' } })
+    expect(made.status, JSON.stringify(made.body)).toBe(201)
+    await ask(who.token, `/users/${made.body.id}`, { method: 'PATCH', body: { family_name: 'Bingen' } })
+    await realm.asOwner(sql`update freehold.user_roles set ends_at = now() where user_id = ${who.id}`)
+    await realm.asOwner(sql`update freehold.users set role = 'user' where id = ${who.id}`)
+    await ask(who.token, '/auth/me', { method: 'PATCH', body: { description: 'their own words' } })
+    await ask(who.token, '/api-keys', { body: { name: 'their own key', permissions: ['user:read'] } })
+    const { body: all } = await ask(who.token, '/auth/me/export')
+    const said = JSON.stringify(all)
+    for (const word of ['made-by-them', 'Hildegard', '901820', 'Bingen']) expect(said).not.toContain(word)
+    const did = all.activities.filter(({ resource_id }: { resource_id: string }) => resource_id === made.body.id)
+    expect(did.length).toBeGreaterThan(1)
+    expect(did[0]).toMatchObject({ resource_type: 'user', before: null, after: null, path: null, address: '203.0.113.9' })
+    const own = JSON.stringify(all.activities)
+    for (const word of ['their own words', 'their own key']) expect(own).toContain(word)
+  })
+
   it('as a zip has a CSV file for each list, and no formula', async () => {
     const who = await someone()
     await ask(who.token, '/auth/me', { method: 'PATCH', body: { description: '=HYPERLINK("http://evil.test")' } })
@@ -242,14 +262,44 @@ describe('an administrator', () => {
     expectProblem(await order(admin, who.id), 409, 'illegal_state')
   })
 
-  it('takes it back, which the person cannot; and not what the person asked for', async () => {
+  it('hastens what the person asked for, once, and answers for it; the person is told', async () => {
+    const who = await someone()
+    const own = await erase(who, { reason: 'mine' })
+    expectProblem(await order(admin, who.id), 409, 'illegal_state')
+    const hastened = await order(admin, who.id, { reason: 'by letter', now: true })
+    expect([hastened.status, hastened.body.id, hastened.body.reason]).toEqual([202, own.body.id, 'by letter'])
+    expect(hastened.body.requested_by).not.toBeNull()
+    expect(Date.parse(hastened.body.erase_at)).toBeLessThanOrEqual(Date.now() + 1000)
+    expectProblem(await order(admin, who.id, { reason: 'again', now: true }), 409, 'illegal_state')
+    expectProblem(await ask(who.token, '/auth/me/erase', { method: 'DELETE' }), 403, 'forbidden')
+    const kinds = await realm.asOwner(sql`select kind from freehold.mails where user_id = ${who.id} order by created_at, kind`)
+    expect(kinds.map(({ kind }) => kind).sort()).toEqual(['erasure_by_admin', 'erasure_requested'])
+    const said = await realm.asOwner(
+      sql`select d.after ->> 'reason' as reason from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id
+        where l.resource_id = ${who.id} and l.activity_type = 'ERASURE_REQUESTED' order by l.at`,
+    )
+    expect(said.map(({ reason }) => reason)).toEqual(['mine', 'by letter'])
+    expect((await ask(admin, `/users/${who.id}/erase`, { method: 'DELETE' })).status).toBe(204)
+  })
+
+  it('of twenty who hasten it at once one does', async () => {
+    const who = await someone()
+    await erase(who)
+    const all = await Promise.all(Array.from({ length: 20 }, () => order(admin, who.id, { reason: 'by letter', now: true })))
+    expect(all.filter(({ status }) => status === 202)).toHaveLength(1)
+    expect((await ask(admin, `/users/${who.id}/erase`, { method: 'DELETE' })).status).toBe(204)
+  })
+
+  it('takes it back, which the person cannot; and what the person asked for', async () => {
     const who = await someone()
     expect((await order(admin, who.id)).status).toBe(202)
     expectProblem(await order(admin, who.id), 409, 'illegal_state')
     expectProblem(await ask(who.token, '/auth/me/erase', { method: 'DELETE' }), 403, 'forbidden')
     expect((await ask(admin, `/users/${who.id}/erase`, { method: 'DELETE' })).status).toBe(204)
     await erase(who)
+    expect((await ask(admin, `/users/${who.id}/erase`, { method: 'DELETE' })).status).toBe(204)
     expectProblem(await ask(admin, `/users/${who.id}/erase`, { method: 'DELETE' }), 404, 'not_found')
+    expectProblem(await ask(who.token, '/auth/me/erase'), 404, 'not_found')
   })
 
   it('erases neither themselves by this route, nor who may do more, nor nobody', async () => {

@@ -173,6 +173,12 @@ describe('an issuer', () => {
     'https://user@id.acme.example',
     'https://user:secret@id.acme.example',
     'https://id.acme.example#x',
+    'https://id.acme.example#',
+    'https://id.acme.example\n',
+    'https://id.acme\t.example',
+    'https://id.acme.example/a b',
+    'https://id.acme.example\\@evil.example',
+    'https://id.acme.example/\\x',
     'https://id.freehold.example',
     'https://acme.id.freehold.example',
     'ftp://id.acme.example',
@@ -209,6 +215,10 @@ describe('an issuer', () => {
       'https://10.0.0.1',
       'https://a:b@id.acme.example',
       'https://id.acme.example?x=1',
+      'https://id.acme.example?',
+      'https://id.acme.example#',
+      'https://id.acme.example/\n',
+      'https://id.acme.example/\\x',
     ])
       expectProblem(await add({ issuer }), 400, 'invalid_request', '#/issuer')
     expectProblem(await add({ type: 'google', issuer: 'https://id.acme.example' }), 400, 'invalid_request', '#/issuer')

@@ -2,6 +2,7 @@
 export const look = {
   'must have no fragment: the token is put there': 'no debe tener fragmento: ahí va el token',
   'must be an address such as https://app.example.com/verify': 'debe ser una dirección como https://app.example.com/verify',
+  'must have no blanks, line breaks and backslashes': 'no debe contener espacios, saltos de línea ni barras invertidas',
   'must hold no user name and no password': 'no debe contener usuario ni contraseña',
   'must begin with https://': 'debe empezar por https://',
   'must begin with https://: http on localhost is for demo tenants':

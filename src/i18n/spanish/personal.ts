@@ -9,7 +9,7 @@ export const personal = {
   'An administrator asked for this: only an administrator can cancel it.':
     'Lo pidió un administrador: solo un administrador puede cancelarlo.',
   'Nobody has asked to erase your account.': 'Nadie ha pedido borrar tu cuenta.',
-  'No administrator has asked to erase this user.': 'Ningún administrador ha pedido borrar a esta persona.',
+  'Nobody has asked to erase this user.': 'Nadie ha pedido borrar a esta persona.',
   'Your account is erased with a session, not with an API key.': 'Tu cuenta se borra con una sesión, no con una clave de API.',
   'Your data is exported with a session, not with an API key.': 'Tus datos se exportan con una sesión, no con una clave de API.',
   'You change yourself with a session, not with an API key.': 'Tus datos se cambian con una sesión, no con una clave de API.',
