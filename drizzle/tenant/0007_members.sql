@@ -11,12 +11,13 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 100 objects
---   replaces 44 objects
+--   creates 107 objects
+--   replaces 54 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
 --   drops and creates trigger after_session_end on freehold.sessions
 --   drops and creates procedure access.protect
+--   drops and creates function access.close_erasure
 --   drops and creates function access.must_hold_role
 --   drops and creates function access.set_audit_actor
 
@@ -29,6 +30,8 @@ drop policy change on freehold.sessions;
 drop trigger after_session_end on freehold.sessions;
 --> statement-breakpoint
 drop procedure access.protect(regclass,text,text,text,text,boolean,text[],text[],text[],boolean,text[],text[],boolean);
+--> statement-breakpoint
+drop function access.close_erasure(uuid,boolean);
 --> statement-breakpoint
 drop function access.must_hold_role(uuid,uuid[]);
 --> statement-breakpoint
@@ -2019,6 +2022,56 @@ begin
   return u;
 end $$;
 --> statement-breakpoint
+-- The user of an identity, or why there is none (with the user, where it is about one): one who has it, else the user
+-- with its address, verified there and here, where the provider links by that, else a new one, where it creates them.
+create or replace function access.external_user(
+  t freehold.tenant,
+  p freehold.providers,
+  identity jsonb,
+  request jsonb,
+  out user_id uuid,
+  out why text
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  address text := case when (identity ->> 'email_verified')::boolean then identity ->> 'email' end;
+  u freehold.users;
+begin
+  perform pg_advisory_xact_lock(hashtextextended(
+    format('external:%s:%s:%s', p.id, identity ->> 'issuer', identity ->> 'subject'), 0));
+  update freehold.external_identities x
+  set last_used_at = now()
+  where x.provider_id = p.id and x.issuer = identity ->> 'issuer' and x.external_id = identity ->> 'subject'
+  returning x.user_id into user_id;
+  if user_id is not null then
+    return;
+  elsif address is null then
+    why := case when p.links_by_email or p.creates_users then 'email_unverified' else 'unknown_identity' end;
+    return;
+  end if;
+  -- Concurrent registrations of one address go one after another.
+  perform pg_advisory_xact_lock(hashtext('register:' || address));
+  select * into u from freehold.users x where x.email = address for no key update;
+  if u.id is not null then
+    user_id := u.id;
+    why := case
+      -- Somebody may have been registered with an address that is not theirs, to be found there by its owner.
+      when not p.links_by_email or not u.email_verified then 'not_linked'
+      when not access.is_present(u) then 'inactive'
+      when access.is_administrative(u.id) then 'link_needs_login'
+    end;
+    if why is null then
+      perform access.set_audit_actor(u.id, u.username, request);
+      perform access.add_identity(p, u, identity);
+    end if;
+    return;
+  elsif not p.creates_users then
+    why := 'unknown_identity';
+    return;
+  end if;
+  select x.user_id, x.why into user_id, why from access.new_external_user(t, p, identity, address, request) x;
+end $$;
+--> statement-breakpoint
 -- Opens a session of a user for the admitted one, which ends within 30 minutes and has no refresh token, and returns
 -- what its access token says. It is one for each impersonator and user: a former one ends. Raises FH404; FH403 (they
 -- hold more, or this session is one of an API key or itself an impersonation); FH409 illegal_state (oneself, or somebody
@@ -3326,6 +3379,152 @@ begin
   end;
 end $$;
 --> statement-breakpoint
+-- Opens the request for a user whose row is locked. Raises FH409.
+create or replace function access.open_erasure(
+  u freehold.users,
+  requested_by uuid,
+  why text,
+  erase_at timestamptz,
+  token_hash bytea
+) returns freehold.erasures
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  e freehold.erasures;
+begin
+  if u.erased_at is not null then
+    perform access.refuse('illegal_state', 'This user has been erased already.');
+  elsif u.is_active and not access.has_admin(u.id) then
+    perform access.refuse('illegal_state', 'The last administrator cannot be erased: make somebody else one first.');
+  end if;
+  insert into freehold.erasures (id, user_id, requested_by, reason, erase_at, cancel_hash)
+  values (gen_random_uuid(), u.id, open_erasure.requested_by, why, open_erasure.erase_at, token_hash)
+  on conflict (user_id) where cancelled_at is null do nothing
+  returning * into e;
+  -- An administrator hastens one that is waiting, whoever asked for it, and answers for it from then on.
+  if e.id is null and open_erasure.requested_by is not null and open_erasure.erase_at <= now() then
+    update freehold.erasures x
+    set requested_by = open_erasure.requested_by, reason = why, erase_at = open_erasure.erase_at, cancel_hash = null
+    where x.user_id = u.id
+      and x.cancelled_at is null
+      and x.erased_at is null
+      and x.traces is null
+      -- One that waited for the lock may have begun before it.
+      and x.erase_at > clock_timestamp()
+    returning * into e;
+  end if;
+  if e.id is null then
+    perform access.refuse('illegal_state', 'It has been asked for already: cancel that request first.');
+  end if;
+  perform access.record(
+    'ERASURE_REQUESTED', 'request', 'user', u.id::text, null,
+    jsonb_build_object('erasure_id', e.id, 'erase_at', e.erase_at, 'reason', why), 40
+  );
+  return e;
+end $$;
+--> statement-breakpoint
+-- Cancels the open request of a user, with `own_only` if they asked for it themselves, and mails them. Whether there was one.
+create or replace function access.close_erasure(subject uuid, own_only boolean) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  e freehold.erasures;
+begin
+  perform from freehold.users x where x.id = subject for no key update;
+  update freehold.erasures x
+  set cancelled_at = now(), cancel_hash = null
+  where x.user_id = subject
+    and x.cancelled_at is null
+    and x.erased_at is null
+    and x.traces is null
+    and (x.requested_by is null or not own_only)
+  returning * into e;
+  if e.id is null then
+    return false;
+  end if;
+  perform access.record(
+    'ERASURE_CANCELLED', 'cancel', 'user', subject::text, null, jsonb_build_object('erasure_id', e.id), 20);
+  perform access.enqueue_mail('erasure_cancelled', u.id, u.email)
+  from freehold.users u
+  where u.id = subject and access.is_present(u);
+  return true;
+end $$;
+--> statement-breakpoint
+-- Raises FH404, FH403.
+create or replace function access.cancel_erasure_of(subject uuid) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.require_erasable(subject);
+  perform access.require_power_of(array[subject]);
+  if not access.close_erasure(subject, false) then
+    perform access.refuse('not_found', 'Nobody has asked to erase this user.');
+  end if;
+end $$;
+--> statement-breakpoint
+-- Activities of the admitted user after a place (null: from the beginning), at most `rows` and about `bytes`; {data, next},
+-- where `next` is null at the end.
+create or replace function access.export_activities(after_at timestamptz, after_id uuid, rows integer, bytes integer) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  subject uuid := access.principal();
+begin
+  if subject is null or access.key() is not null then
+    perform access.refuse('forbidden', 'Your data is exported with a session, not with an API key.');
+  end if;
+  return (
+    with page as materialized (
+      -- By the index of entries under checkpoints, and those that have none yet.
+      (
+        select l.* from freehold.audit_log l
+        where l.user_id = subject and l.checkpoint is not null
+          and (after_at is null or (l.at, l.id) > (after_at, after_id))
+        order by l.at, l.id
+        limit rows
+      )
+      union all
+      (
+        select l.* from freehold.audit_log l
+        where l.user_id = subject and l.checkpoint is null
+          and (after_at is null or (l.at, l.id) > (after_at, after_id))
+        order by l.at, l.id
+        limit rows
+      )
+      order by at, id
+      limit rows
+    ), shown as (
+      select
+        p.at,
+        p.id,
+        access.audit_entry(p.id)
+          || case when access.is_about(p, d, subject) then '{}' else '{"before": null, "after": null, "path": null}' end::jsonb
+          as entry,
+        sum(coalesce(pg_column_size(d.before), 0) + coalesce(pg_column_size(d.after), 0) + 500)
+          over (order by p.at, p.id) - coalesce(pg_column_size(d.before), 0) - coalesce(pg_column_size(d.after), 0) as so_far
+      from page p
+        left join freehold.audit_detail d on d.log_id = p.id
+    ), taken as (
+      select * from shown s where s.so_far <= bytes + 500
+    )
+    select jsonb_build_object(
+      'data', coalesce(jsonb_agg(t.entry order by t.at, t.id), '[]'),
+      'next', case when count(*) = rows or count(*) < (select count(*) from page) then (
+        select jsonb_build_array(z.at, z.id) from taken z order by z.at desc, z.id desc limit 1) end)
+    from taken t);
+end $$;
+--> statement-breakpoint
+-- Whether what an entry says is about this person: themselves, or what is theirs alone.
+create or replace function access.is_about(l freehold.audit_log, d freehold.audit_detail, subject uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select case
+    when l.resource_type = 'user' then coalesce(l.resource_id = subject::text, false)
+    when l.resource_type in ('session', 'api_key', 'passkey', 'external_identity') then
+      coalesce(coalesce(d.after, d.before) ->> 'user_id' = subject::text, false)
+      or exists (select from freehold.sessions x where x.id::text = l.resource_id and x.user_id = subject)
+      or exists (select from freehold.api_keys x where x.id::text = l.resource_id and x.user_id = subject)
+      or exists (select from freehold.passkeys x where x.id::text = l.resource_id and x.user_id = subject)
+      or exists (select from freehold.external_identities x where x.id::text = l.resource_id and x.user_id = subject)
+    else false
+  end
+$$;
+--> statement-breakpoint
 -- Where the data of a person is: one row for each table that has some. The export and the erasure both walk it, and
 -- test/personal/registry.test.ts fails for a table of the database that is neither here nor on its list of tables
 -- without people, and for a column that is neither exported nor withheld.
@@ -3388,10 +3587,13 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
         birth_date = null, termination_reason = case when x.terminated_at is not null then 'erased' end, email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
-    (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', null,
+    (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', 'access.mentions(x.name, $2)',
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
       '{user_id,key_hash,rotated_from}',
-      $set$name = 'former user', addresses = '{}', revoked_at = coalesce(x.revoked_at, now())$set$),
+      $set$name = case when x.user_id = $1 then 'former user'
+          else access.without_words(x.name, array(select w.word from unnest($2) w (word) where strpos(w.word, '@') > 0)) end,
+        addresses = case when x.user_id = $1 then '{}' else x.addresses end,
+        revoked_at = case when x.user_id = $1 then coalesce(x.revoked_at, now()) else x.revoked_at end$set$),
     (31, 'freehold.refresh_tokens', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
       '{}', '{token_hash,session_id,device,created_at,expires_at,used_at,successor_hash}', 'delete'),
@@ -3435,7 +3637,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (41, 'access.counted_failures', null, 'false', 'x.counts = ''{}'' and x.network = any ($3)',
       '{}', '{hour,network,seen,counts}', 'delete'),
     (42, 'access.kept_answers', null, 'x.user_id = $1',
-      'strpos(x.resource::text, $1::text) > 0 or access.mentions(x.resource::text, $2)',
+      'strpos(x.resource::text, $1::text) > 0 or access.is_named_in(x.resource::jsonb, $2)',
       '{}', '{id,user_id,request_hash,resource,secrets_encrypted,created_at}', 'delete'),
     (43, 'access.session_places', null,
       'x.session_id in (select s.id from freehold.sessions s where s.user_id = $1)', null,
@@ -3452,12 +3654,205 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{user_id,credential_id,public_key,counter}', 'delete'),
     (61, 'freehold.mail_attempts', 'mail_attempts',
       'x.mail_id in (select m.id from freehold.mails m where m.user_id = $1)',
-      'x.mail_id in (select m.id from freehold.mails m where m.recipient = any ($2) or access.mentions(m.data::text, $2))',
+      'x.mail_id in (select m.id from freehold.mails m where m.recipient = any ($2) or access.is_named_in(m.data, $2))',
       '{mail_id,started_at,finished_at,outcome,detail}', '{id}', 'delete'),
-    (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.mentions(x.data::text, $2)',
+    (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.is_named_in(x.data, $2)',
       '{id,kind,channel,recipient,locale,data,state,created_at,finished_at}',
       '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
 $$;
+--> statement-breakpoint
+-- Whether a text names somebody: by an address, wherever it stands.
+create or replace function access.mentions(said text, words text[]) returns boolean
+language sql immutable
+return coalesce(
+  exists (
+    select
+    from unnest(words) w (word)
+    where strpos(w.word, '@') > 0
+      and strpos(lower(said), lower(w.word)) > 0
+      and said ~* format('(^|[^[:alnum:]._%%+-])%s($|[^[:alnum:]_-])', access.literal(w.word))
+  ),
+  false
+);
+--> statement-breakpoint
+-- The same of what JSON says, which also names somebody where a username or a number is the whole value of what is called so.
+create or replace function access.is_named_in(said jsonb, words text[]) returns boolean
+language sql immutable
+return access.mentions(said::text, words)
+  or coalesce(
+    exists (
+      select
+      from unnest(words) w (word)
+      where strpos(said::text, to_json(w.word)::text) > 0
+        and jsonb_path_exists(
+          said,
+          '$.** ? (@.username == $word || @.user_name == $word || @.identifier == $word || @.phone == $word)',
+          jsonb_build_object('word', w.word))
+    ),
+    false
+  );
+--> statement-breakpoint
+-- Works on the request that waits longest: {is_done, erased, postponed}. `is_done`: nothing is due any more.
+create or replace function access.erase_due(at_most integer) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  e freehold.erasures;
+  ids uuid[];
+  names text[];
+begin
+  select * into e
+  from freehold.erasures x
+  where x.cancelled_at is null and x.erased_at is null and x.erase_at <= now()
+  order by x.erase_at, x.id
+  limit 1;
+  if e.id is null then
+    return jsonb_build_object('is_done', true, 'erased', 0, 'postponed', 0);
+  end if;
+  -- In the order of a login; and what was cancelled meanwhile is left.
+  perform access.lock_login(e.user_id);
+  select * into e
+  from freehold.erasures x
+  where x.id = e.id and x.cancelled_at is null and x.erased_at is null
+  for update;
+  if e.id is null then
+    return jsonb_build_object('is_done', false, 'erased', 0, 'postponed', 0);
+  elsif e.traces is null then
+    names := access.called(e.user_id);
+    begin
+      e.traces := access.scrub_person(e.user_id);
+    exception when sqlstate 'FH409' then
+      update freehold.erasures x set erase_at = now() + interval '1 day' where x.id = e.id;
+      return jsonb_build_object('is_done', false, 'erased', 0, 'postponed', 1);
+    end;
+    -- Those that were cancelled, too. What the person wrote themselves goes.
+    update freehold.erasures x
+    set reason = case when x.requested_by is not null then access.without_words(x.reason, names) end
+    where x.user_id = e.user_id;
+    update freehold.erasures x
+    set traces = e.traces, cancel_hash = null
+    where x.id = e.id
+    returning * into e;
+  end if;
+  ids := access.details_of(e.user_id, e.traces, at_most);
+  perform access.erase_detail(ids);
+  if cardinality(ids) >= at_most then
+    return jsonb_build_object('is_done', false, 'erased', 0, 'postponed', 0);
+  end if;
+  update freehold.erasures x set erased_at = now(), traces = null where x.id = e.id;
+  perform access.record(
+    'USER_ERASED', 'erase', 'user', e.user_id::text, null,
+    jsonb_build_object(
+      'erasure_id', e.id, 'requested_by', e.requested_by, 'requested_at', e.requested_at, 'reason', e.reason),
+    40
+  );
+  return jsonb_build_object('is_done', access.erasure_due() is null or access.erasure_due() > now(), 'erased', 1,
+    'postponed', 0);
+end $$;
+--> statement-breakpoint
+-- What a person was known by: usernames, and addresses and numbers that were shown to be theirs, those of before too. Nobody
+-- else has or had one of them: whoever takes the name, the number or the id of something else would take along what is
+-- said of it. An address or a number that nobody verified, and a change of it, is in the person's own rows and entries.
+create or replace function access.known_by(subject uuid) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with said (user_id, key, word, is_verified) as materialized (
+    select u.id::text, w.key, w.word, w.is_verified
+    from freehold.users u
+      cross join lateral (values
+        ('username', u.username, true), ('email', u.email, u.email_verified), ('phone', u.phone, u.phone_verified)
+      ) w (key, word, is_verified)
+    union all
+    -- Of these types nobody records entries of their own (access.is_built_in_activity). A change of an address or a number
+    -- has in `before` that it was verified.
+    select l.resource_id, w.key, s.state ->> w.key, w.verified is null or s.is_before and s.state ->> w.verified = 'true'
+    from freehold.audit_log l
+      join freehold.audit_detail d on d.log_id = l.id
+      cross join lateral (values (d.before, true), (d.after, false)) s (state, is_before)
+      cross join (values
+        ('username', null), ('email', 'email_verified'), ('phone', 'phone_verified')
+      ) w (key, verified)
+    where l.resource_type = 'user'
+      and l.activity_type in ('USER_CREATED', 'USER_UPDATED', 'PROFILE_UPDATE')
+      and jsonb_typeof(s.state -> w.key) = 'string'
+  )
+  select coalesce(array_agg(distinct w.word), '{}')
+  from said w
+  where w.user_id = subject::text
+    and w.is_verified
+    and length(w.word) > 2
+    and case w.key
+      when 'email' then strpos(w.word, '@') > 1
+      when 'phone' then access.is_phone(w.word)
+      else strpos(w.word, '@') = 0
+    end
+    and not exists (select from said o where o.word = w.word and o.user_id <> subject::text)
+$$;
+--> statement-breakpoint
+-- Whether a text is written as a number, and is no address of a network.
+create or replace function access.is_phone(said text) returns boolean
+language sql immutable
+return said ~ '^\+?[0-9][0-9 ()./-]{5,}$' and said !~ '^[0-9]{1,3}(\.[0-9]{1,3}){3}$';
+--> statement-breakpoint
+-- What is taken out of the reason of an administrator: also names, and what nobody verified. Parts of names of two letters
+-- are words as well ("de", "la").
+create or replace function access.called(subject uuid) returns text[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(w.word order by length(w.word) desc, w.word), '{}')
+  from (
+    select unnest(array[u.username, u.email, u.phone, u.given_name, u.family_name, u.name])
+    from freehold.users u
+    where u.id = subject
+    union
+    select p.part
+    from freehold.users u
+      cross join lateral regexp_split_to_table(concat_ws(' ', u.given_name, u.family_name), '\s+') p (part)
+    where u.id = subject and length(p.part) > 2
+    union
+    select unnest(access.known_by(subject))
+  ) w (word)
+  where length(w.word) > 1
+$$;
+--> statement-breakpoint
+-- Entries whose detail is about the person, at most so many: what they did, what was done to them or to what was theirs, and
+-- what names them in what it says, not where it was asked; and what failed of nobody known from where they came from, with their agent. Who was given which role is
+-- no detail of theirs.
+create or replace function access.details_of(subject uuid, traces jsonb, at_most integer) returns uuid[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with known as materialized (
+    select
+      array(select jsonb_array_elements_text(traces -> 'words')) as words,
+      array(select jsonb_array_elements_text(traces -> 'things')) as things
+  )
+  select array(
+    select l.id
+    from known k
+      cross join freehold.audit_log l
+      join freehold.audit_detail d on d.log_id = l.id
+    where l.activity_type <> 'AUDIT_ERASED'
+      and (
+        l.user_id = subject
+        or l.resource_type = 'user' and l.resource_id = subject::text
+        or l.resource_id = any (k.things)
+        or l.user_id is null and traces -> 'places' @> jsonb_build_array(jsonb_build_array(d.address, d.agent))
+        -- What somebody who is not known gave as their name.
+        or l.user_id is null and d.user_name = any (k.words) and d.user_name <> 'system'
+        or access.is_named_in(d.before, k.words)
+        or access.is_named_in(d.after, k.words)
+      )
+    limit at_most
+  )
+$$;
+--> statement-breakpoint
+-- A text with `***` for each of these words, where it stands alone.
+create or replace function access.without_words(said text, words text[]) returns text
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  word text;
+begin
+  foreach word in array words loop
+    said := regexp_replace(said, format('(?<![[:alnum:]])%s(?![[:alnum:]])', access.literal(word)), '***', 'gi');
+  end loop;
+  return said;
+end $$;
 --> statement-breakpoint
 -- Refuses to be believed by those who could become somebody by it. To disable a provider, or to believe it less, anybody
 -- may who may change settings.
@@ -4056,6 +4451,39 @@ begin
   return old;
 end $$;
 --> statement-breakpoint
+-- Ends the sessions of somebody who has left, their remembered devices, logins that are half done, and what was mailed to
+-- them: none of it becomes
+-- valid again when they come back. API keys work only for an active user and stay as they are (docs/decisions/0015-api-keys.md).
+create or replace function access.end_what_lets_in(subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  update freehold.sessions s
+  set ended_at = now(), ended_because = 'deactivated'
+  where s.user_id = subject
+    and s.ended_at is null;
+  perform access.forget_devices(subject);
+  update freehold.one_time_tokens k
+  set used_at = now()
+  where k.user_id = subject
+    and k.used_at is null;
+  update freehold.login_challenges c set used_at = now() where c.user_id = subject and c.used_at is null;
+  perform access.end_email_logins(subject);
+end $$;
+--> statement-breakpoint
+-- Ends what was mailed to log in with.
+create or replace function access.end_email_logins(subject uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.email_logins e set used_at = now() where e.user_id = subject and e.used_at is null
+$$;
+--> statement-breakpoint
+-- It was mailed to an address that is not theirs any more, and may be again.
+create or replace function access.after_address_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.end_email_logins(new.id);
+  return null;
+end $$;
+--> statement-breakpoint
 -- Refuses a change beyond the permission and scope of this transaction: of other columns, to another unit, or under
 -- another manager. `was` is null for a new user.
 create or replace function access.check_user_change(was freehold.users, is_now freehold.users) returns void
@@ -4217,6 +4645,9 @@ create trigger after_joining after insert or update of organization_id, unit_id,
 create trigger before_unit_deleted before delete on freehold.units
   for each row execute function access.before_unit_deleted();
 --> statement-breakpoint
+create trigger after_address_change after update of email on freehold.users
+  for each row when (old.email <> new.email) execute function access.after_address_change();
+--> statement-breakpoint
 create policy read on freehold.employees for select
   using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
    FROM freehold.users u
@@ -4313,6 +4744,7 @@ create trigger after_session_end after update of ended_at on freehold.sessions
 revoke execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
     access.after_account_left(),
+    access.after_address_change(),
     access.after_avatar_change(),
     access.after_joining(),
     access.after_organization(),
@@ -4325,10 +4757,13 @@ revoke execute
     access.before_organization(),
     access.before_unit_deleted(),
     access.began_at(date,date),
+    access.called(uuid),
     access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
+    access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
     access.count_organization(),
     access.employee_to_change(uuid),
+    access.end_email_logins(uuid),
     access.end_impersonations(),
     access.end_organization(uuid,text,text,boolean),
     access.end_what_was_handed_out(uuid),
@@ -4344,8 +4779,11 @@ revoke execute
     access.invite(uuid,text,uuid,jsonb,bytea,text),
     access.invited_roles(jsonb,freehold.invitations),
     access.inviter_name(freehold.users),
+    access.is_about(freehold.audit_log,freehold.audit_detail,uuid),
     access.is_held_within(uuid,uuid,timestamp with time zone),
+    access.is_named_in(jsonb,text[]),
     access.is_open_organization(uuid),
+    access.is_phone(text),
     access.is_wipe_due(),
     access.join_as(freehold.invitations,uuid,freehold.roles[]),
     access.join_by_invitation(uuid,text,bytea),

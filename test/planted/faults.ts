@@ -76,7 +76,7 @@ export const FAULTS: Fault[] = [
   {
     name: 'a temporary password lets in everywhere',
     file: 'src/access/admission.sql',
-    text: 'elsif k.id is null and not any_password and access.must_change(u, t) then',
+    text: 'elsif s.id is not null and not any_password and s.impersonator_id is null and access.must_change(u, t) then',
     becomes: 'elsif false then',
     noticed: ['test/auth/password-change.test.ts', 'opens me, logout and the change alone'],
   },

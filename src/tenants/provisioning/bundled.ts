@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '007dfad35cb37dd0b490b2c2e614accf499a2beade65f44cc9740d674237de66')
+  assetText('drizzle/tenant/meta/fingerprint.json', '93521bc3e4c39c7a1f7c73238481d4855e87e3867b532b380313f6c3b890433b')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', 'c1b19e6071f05f0359fa9d46f9533baed092c2bcce7a1d709aa559402e952a9f'),
+  listed('tenant/0007_members', 'ec0b265add7b5a392c1ab606fe0650439e0e9f019feea1946a212c91cbda2000'),
 ]
