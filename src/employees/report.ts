@@ -26,8 +26,8 @@ const stepsOf = ({ from, to, step }: { from: string; to: string; step: keyof typ
 
 export const HeadcountQuery = z
   .object({
-    from: z.iso.date(),
-    to: z.iso.date(),
+    from: z.iso.date().openapi({ example: '2026-01-01' }),
+    to: z.iso.date().openapi({ example: '2026-12-31' }),
     step: z.enum(['day', 'week', 'month', 'year']).default('month'),
     format: z.enum(['json', 'csv']).default('json'),
   })
