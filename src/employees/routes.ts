@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
+import { Problem } from '../kernel/problem.ts'
 import {
   changeEmployee,
   createEmployee,
@@ -97,6 +98,12 @@ employeeRoutes.openapi(
     return c.body(asCsv(['date', 'employees'], data), 200, csv('headcount'))
   },
 )
+
+// Neither is an id.
+for (const path of ['/report', '/headcount'])
+  employeeRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], path, () => {
+    throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
+  })
 
 employeeRoutes.openapi(
   route({
