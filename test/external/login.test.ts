@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { decodeJwt } from 'jose'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person, takePassword } from '../support/inside.ts'
+import { setLimits } from '../support/limits.ts'
 import { mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem } from '../support/refusal.ts'
@@ -55,6 +56,19 @@ describe('a first login', () => {
     const answers = await Promise.all(tokens.map((token) => enter(AT, at.name, token)))
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
     expect(new Set(answers.map(({ body }) => decodeJwt(body.access_token).sub)).size).toBe(1)
+  })
+
+  it('of twenty at once creates as many users as the plan has places for', async () => {
+    const full = 'external-full'
+    await copyTenant(full)
+    const there = await inside(full)
+    const at = await addProvider(full, await tokenOf(full), provider.issuer, { creates_users: true })
+    const [{ n } = { n: 0 }] = await there.asOwner(sql`select count(*)::int as n from freehold.users where is_active`)
+    await setLimits(there.id, { max_users: n + 3 })
+    const tokens = await Promise.all(Array.from({ length: 20 }, (_, i) => provider.token(verified(`full-${i}`))))
+    const answers = await Promise.all(tokens.map((token) => enter(full, at.name, token)))
+    expect(answers.map(({ status }) => status).sort()).toEqual([...Array(3).fill(200), ...Array(17).fill(409)])
+    for (const answer of answers.filter(({ status }) => status === 409)) expectProblem(answer, 409, 'limit_reached')
   })
 
   it('is refused where the provider creates nobody, and in the same words where it would but the address is not verified', async () => {
