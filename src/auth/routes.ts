@@ -173,8 +173,6 @@ authRoutes.openapi(
     path: '/whoami',
     summary: 'Get the current session or API key, its permissions and tenant',
     permission: null,
-    // It says until when a second factor has to be set up, also to who is late.
-    any_password: true,
     trips: 1,
     returns: { 200: WhoAmI },
   }),

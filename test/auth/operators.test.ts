@@ -102,7 +102,7 @@ describe('an operator', () => {
     const { body } = await enter({ username: theo.username, password: theo.password })
     expect(body.must_change_password).toBe(true)
     expect((await me(body.access_token)).status).toBe(200)
-    expectProblem(await call('', '/platform/v1/auth/passkeys', { token: body.access_token }), 403, 'password_change_required')
+    expectProblem(await call('', '/platform/v1/auth/whoami', { token: body.access_token }), 403, 'password_change_required')
     expectProblem(await call('', '/platform/v1/tenants', { token: body.access_token }), 403, 'password_change_required')
   })
 

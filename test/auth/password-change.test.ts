@@ -34,11 +34,11 @@ describe('a temporary password', () => {
     const entered = await call('changing', '/api/v1/auth/login', { body: { email: ADMIN.email, password: temporary } })
     expect(entered.body).toMatchObject({ must_change_password: true })
     const { access_token: token, refresh_token } = entered.body
-    expectProblem(await get('passkeys', token), 403, 'password_change_required')
+    expectProblem(await get('whoami', token), 403, 'password_change_required')
     expect((await get('me', token)).status).toBe(200)
     const renewed = await call('changing', '/api/v1/auth/refresh', { body: { refresh_token } })
     expect(renewed.body).toMatchObject({ must_change_password: true })
-    expectProblem(await get('passkeys', renewed.body.access_token), 403, 'password_change_required')
+    expectProblem(await get('whoami', renewed.body.access_token), 403, 'password_change_required')
     const second = await enter('bo', temporary)
     expect((await call('changing', '/api/v1/auth/logout', { token: second.body.access_token, method: 'POST' })).status).toBe(204)
 

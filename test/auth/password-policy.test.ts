@@ -127,13 +127,13 @@ describe('a password 91 days old', () => {
   it('opens me and the change alone, and after the change everything', async () => {
     const abe = await addPerson(realm, 'abe')
     const { access_token } = (await enter(abe)).body
-    const passkeys = () => call('policy', '/api/v1/auth/passkeys', { token: access_token })
+    const whoami = () => call('policy', '/api/v1/auth/whoami', { token: access_token })
     await realm.asOwner(sql`update freehold.users set password_changed_at = now() - interval '89 days' where username = 'abe'`)
-    expect((await passkeys()).status).toBe(200)
+    expect((await whoami()).status).toBe(200)
     await realm.asOwner(sql`update freehold.users set password_changed_at = now() - interval '91 days' where username = 'abe'`)
-    expectProblem(await passkeys(), 403, 'password_change_required')
+    expectProblem(await whoami(), 403, 'password_change_required')
     expect((await call('policy', '/api/v1/auth/me', { token: access_token })).status).toBe(200)
     expect((await change(access_token, abe.password, 'Marble-Kettle-52')).status).toBe(204)
-    expect((await passkeys()).status).toBe(200)
+    expect((await whoami()).status).toBe(200)
   })
 })
