@@ -180,8 +180,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Entries whose detail is about the person, at most so many: what they did, what was done to them or to what was theirs, and
--- what names them in what it says, not where it was asked; and what failed of nobody known from where they came from, with their agent. Who was given which role is
--- no detail of theirs.
+-- what names them in what it says, not where it was asked; and what failed of nobody known from where they came from,
+-- with their agent. Who was given which role is no detail of theirs.
 create function access.details_of(subject uuid, traces jsonb, at_most integer) returns uuid[]
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with known as materialized (

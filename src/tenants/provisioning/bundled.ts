@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', 'ec0b265add7b5a392c1ab606fe0650439e0e9f019feea1946a212c91cbda2000'),
+  listed('tenant/0007_members', 'cc0740374e09cf0182a090f56e7620d5cae202a657be4b41be56f578107ed482'),
 ]
