@@ -78,6 +78,7 @@ const knock = ({ method, path, type, body }: Route, key: { key: string }) => {
   const asked: Record<string, string> = {
     '/delegations/substitute': `?permission=unit:read&user_id=${crypto.randomUUID()}`,
     '/activities/export': '?format=csv',
+    '/employees/headcount': '?from=2026-01-01&to=2026-01-02',
   }
   const url = `${path}${asked[path] ?? ''}`
   const whole = typeof body === 'object' ? { ...body, ...BESIDE[path] } : body
@@ -120,10 +121,11 @@ describe('of all routes that the document names', () => {
     expect(wrong).toEqual([])
   })
 
-  it('four ask for no permission: who the key is of, and what it may', async () => {
+  it('five ask for no permission: who the key is of, and what it may', async () => {
     const free = (await routes('/api/v1')).filter(({ permission, credential }) => permission === 'any' && credential === 'any')
     expect(free.map(({ method, path }) => `${method} ${path}`).toSorted()).toEqual([
       'GET /auth/me',
+      'GET /auth/me/avatar',
       'GET /auth/whoami',
       'GET /users/me',
       'POST /authz/check',

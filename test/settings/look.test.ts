@@ -10,7 +10,7 @@ import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole } from '../users/cast.ts'
 
 const [AT, DEMO] = ['own-look', 'own-look-demo']
-const NONE = { verify_email: null, reset_password: null, email_change: null, login: null, email_login: null }
+const NONE = { verify_email: null, reset_password: null, email_change: null, login: null, email_login: null, invitation: null }
 let realm: Inside
 let tenant: Database
 let tokens: Record<string, string>
@@ -162,9 +162,9 @@ describe('links', () => {
   })
 
   it('of twenty changes at once are all kept', async () => {
-    const names = ['verify_email', 'reset_password', 'email_change', 'login', 'email_login']
+    const names = ['verify_email', 'reset_password', 'email_change', 'login', 'email_login', 'invitation']
     const answers = await Promise.all(
-      Array.from({ length: 20 }, (_, i) => patch({ links: { [names[i % 5] ?? '']: `https://app.test/${names[i % 5]}` } })),
+      Array.from({ length: 20 }, (_, i) => patch({ links: { [names[i % 6] ?? '']: `https://app.test/${names[i % 6]}` } })),
     )
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
     expect(await links()).toEqual(Object.fromEntries(names.map((name) => [name, `https://app.test/${name}`])))
