@@ -119,7 +119,7 @@ describe.each(FORMS)('the form of %s', (path, field) => {
     for (const next of ['https://elsewhere.test/', '//elsewhere.test', '/\\elsewhere.test', 'javascript:alert(1)']) {
       const shown = await somebody.ask(path, { form: { form: await tokenFor(somebody, path), next } })
       expect([next, shown.status, shown.location]).toEqual([next, 400, null])
-      expect(shown.html).not.toContain('elsewhere')
+      expect(shown.html).not.toContain('elsewhere.')
     }
   })
 })

@@ -122,7 +122,8 @@ describe('a tenant on the schema of the release before', () => {
   it.each(GETS)('%s is there, or says that the service is being upgraded, and when to come back', async (path) => {
     const visitor = newVisitor(BEHIND)
     const shown = await visitor.ask(path)
-    if (shown.status < 400) return
+    // A provider that nobody has set up is not there, whatever the schema.
+    if (shown.status < 400 || (shown.status === 404 && path.startsWith('/login/external/'))) return
     expect([shown.status, shown.headers.get('Retry-After')]).toEqual([503, '2'])
     expect(textOf(shown.html)).toContain('The service is being upgraded.')
   })
