@@ -12,8 +12,8 @@ import { jsonOf, textOf } from './json.ts'
 import { isPage } from './transport.ts'
 
 const KIB = 1024
-/** Of both planes, and OAuth. No request there holds more than a few short fields. */
-const AUTH = /^\/((api|platform)\/v1\/auth|oauth)\//
+/** Of both planes, OAuth, and what whoever was invited sends. No request there holds more than a few short fields. */
+const AUTH = /^\/((api|platform)\/v1\/auth\/|oauth\/|api\/v1\/invitations\/(accept|preview)\b)/
 
 export const JSON_TYPE = 'application/json'
 /** What a PATCH is by RFC 7396, whatever it is called. */

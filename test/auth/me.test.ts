@@ -37,6 +37,8 @@ describe('me', () => {
       role: 'user',
       roles: ['user'],
       is_active: true,
+      avatar: null,
+      impersonated_by: null,
       tenant: 'mirror',
     })
     expectDiscreet(answer)
@@ -92,6 +94,8 @@ describe('whoami', () => {
       roles: ['user'],
       permissions: ['session:delete', 'session:read', 'user:read', 'user:update'],
       mfa: { methods: [], backup_codes_left: 0, due_at: null },
+      avatar: null,
+      impersonated_by: null,
       session: {
         id: expect.stringMatching(/^[0-9a-f-]{36}$/),
         device: 'cy-phone/2',

@@ -14,6 +14,7 @@ import { copyTenant } from '../support/tenants.ts'
 
 /** What the Worker alone can call, because it takes the key that only the Worker has. */
 const KEYED = [
+  'accept_invitation',
   'begin_external_login',
   'begin_factor_change',
   'begin_login',
@@ -39,10 +40,13 @@ const KEYED = [
   'finish_step_up',
   'finish_verification',
   'introspect',
+  'invite',
+  'join_by_invitation',
   'link_identity',
   'mail_reset_link',
   'pending_totp',
   'phone_code',
+  'preview_invitation',
   'record_refusal',
   'refresh',
   'register_passkey',
@@ -50,6 +54,7 @@ const KEYED = [
   'request_email_login',
   'request_erasure',
   'request_reset',
+  'resend_invitation',
   'resend_verification',
   'revoke_token',
   'start_registration',
@@ -57,6 +62,7 @@ const KEYED = [
   'step_up_by_passkey',
   'step_up_secret',
   'take_dropped_mails',
+  'token_providers',
   'verify_email_login',
   'verify_passkey',
   'verify_phone',

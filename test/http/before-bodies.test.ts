@@ -101,7 +101,9 @@ describe('a body is not read', () => {
 describe('of a body', () => {
   const bounded = (under_auth: boolean) =>
     doors.filter(
-      ({ path, types }) => types.includes('application/json') && /^\/(api|platform)\/v1\/auth\//.test(path) === under_auth,
+      ({ path, types }) =>
+        types.includes('application/json') &&
+        /^\/(api|platform)\/v1\/(auth\/|invitations\/(accept|preview)$)/.test(path) === under_auth,
     )
 
   it.each([

@@ -16,7 +16,8 @@ export async function doorsOf(): Promise<Door[]> {
       method: verb.toUpperCase(),
       path: template.replace(/\{[^}]+\}/g, '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'),
       name: `${verb.toUpperCase()} ${template}`,
-      is_public: !security?.length,
+      // Or with a session, if one is sent.
+      is_public: !security?.length || security.some((one) => Object.keys(one).length === 0),
       types: Object.keys(requestBody?.content ?? {}),
       on_platform: template.startsWith('/platform/'),
     })),
