@@ -39,7 +39,8 @@ export async function createActivity(ctx: Ctx, activity: z.infer<typeof NewActiv
     made: sql`made as (select access.record_custom_activity(${activity_type}, ${action}, ${resource_type}, ${resource_id ?? null}, ${risk_score}::integer, ${text(before)}::jsonb, ${text(after)}::jsonb) as activity)`,
   })
   if (!row) throw new Error('The activity was not recorded.')
-  return row.activity
+  // A database that is a version behind does not say it.
+  return { ...row.activity, impersonator_id: row.activity.impersonator_id ?? null }
 }
 
 /** True for a value that jsonb can hold and that is nested at most MAX_DEPTH deep. */
