@@ -23,6 +23,7 @@ export const STEPS = [
   'secrets',
   'master database',
   'kv namespace',
+  'r2 bucket',
   'wrangler.toml',
   `dns ${DOMAIN}`,
   `dns *.${DOMAIN}`,

@@ -222,6 +222,7 @@ describe('a set-up that cannot go on says why, and the next run goes on:', () =>
         const { edit } = cloudflare.may
         const kinds = [
           ['kv', 'Account > Workers KV Storage: Edit'],
+          ['r2', 'Account > Workers R2 Storage: Edit'],
           ['dns', 'Zone > DNS: Edit'],
           ['settings', 'Zone > Zone Settings: Edit'],
           ['bots', 'Zone > Bot Management: Edit'],

@@ -121,6 +121,7 @@ describe('a token for Cloudflare', () => {
     ['certificates', 'Zone > SSL and Certificates: Read'],
     ['routes', 'Zone > Workers Routes: Edit'],
     ['kv', 'Account > Workers KV Storage: Edit'],
+    ['r2', 'Account > Workers R2 Storage: Edit'],
     ['scripts', 'Account > Workers Scripts: Edit'],
     ['zone', 'Zone > Zone: Read'],
   ] as const)('that may not even read %s is told the permission, before anything is made', async ([name, permission]) => {

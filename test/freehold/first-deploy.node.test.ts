@@ -39,6 +39,7 @@ describe('before anything', () => {
     for (const request of [
       'POST /projects {"name":"freehold-master","region_id":"aws-us-east-2"',
       'storage/kv/namespaces {"title":"freehold-tenants"}',
+      'r2/buckets {"name":"freehold-files"}',
       `{"type":"AAAA","name":"*.${DOMAIN}","content":"100::"`,
       '/settings/min_tls_version {"value":"1.2"}',
       '/settings/browser_check {"value":"off"}',

@@ -14,6 +14,7 @@ export const PERMISSIONS = {
   routes: 'Zone > Workers Routes: Edit',
   scripts: 'Account > Workers Scripts: Edit',
   kv: 'Account > Workers KV Storage: Edit',
+  r2: 'Account > Workers R2 Storage: Edit',
 } as const
 export type Permission = keyof typeof PERMISSIONS
 

@@ -13,7 +13,7 @@ import { namesStep } from './names.ts'
 import { neonKeyStep, projectStep } from './neon.ts'
 import { goThrough, type Outcome, type Step } from './steps.ts'
 import { deployStep, readyStep } from './worker.ts'
-import { configStep, namespaceStep, tenantDomainIn, tenantDomainStep } from './wrangler-config.ts'
+import { bucketStep, configStep, namespaceStep, tenantDomainIn, tenantDomainStep } from './wrangler-config.ts'
 import { botStep, certificateStep, recordStep, settingSteps, zoneStep } from './zone.ts'
 
 export type GuidedOptions = Globals & {
@@ -39,6 +39,7 @@ const stepsOf = (context: Context, is_said: boolean): Step[] => [
   secretsStep(context),
   masterStep(context),
   namespaceStep(context),
+  bucketStep(context),
   configStep(context),
   ...hostsOf(context.wanted).map((host) => recordStep(context, host)),
   ...settingSteps(context),

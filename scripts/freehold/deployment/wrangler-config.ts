@@ -42,6 +42,29 @@ export function namespaceStep(context: Context): Step {
   }
 }
 
+const BUCKET = 'freehold-files'
+const Buckets = z.object({ buckets: z.array(z.object({ name: z.string() })) })
+
+/** The bucket of pictures (decision 80), which [env.production] names and a deploy looks for. */
+export function bucketStep(context: Context): Step {
+  const { api } = context
+  const path = () => `/accounts/${accountOf(context)}/r2/buckets`
+  return {
+    name: 'r2 bucket',
+    does: 'Makes the bucket in which pictures of people are kept. It is private: only the Worker reads it.',
+    look: async () => {
+      const { buckets } = await api.ask(Buckets, 'r2', 'GET', `${path()}?name_contains=${BUCKET}&per_page=100`)
+      if (buckets.some(({ name }) => name === BUCKET)) return { is: 'done', says: BUCKET }
+      return { is: 'open', says: `there is no bucket ${BUCKET}` }
+    },
+    plan: () => [`POST ${path()} {"name":"${BUCKET}"}`],
+    run: async () => {
+      await api.ask(Buckets.shape.buckets.element, 'r2', 'POST', path(), { name: BUCKET })
+      return BUCKET
+    },
+  }
+}
+
 /** Below which domain tenants are, as [env.production] says of this domain; else below it. A later run must not move them. */
 export function tenantDomainIn(config: string, domain: string): string {
   const known = existsSync(config) ? productionOf(config) : null

@@ -66,6 +66,7 @@ async function requirePermissions({ ask }: Cloudflare, { id, account }: Zone): P
     ['certificates', `/zones/${id}/ssl/certificate_packs`],
     ['routes', `/zones/${id}/workers/routes`],
     ['kv', `/accounts/${account.id}/storage/kv/namespaces`],
+    ['r2', `/accounts/${account.id}/r2/buckets`],
     ['scripts', `/accounts/${account.id}/workers/scripts`],
   ]
   const missing: string[] = []

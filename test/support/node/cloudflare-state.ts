@@ -35,6 +35,7 @@ export const newState = (zone: string) => ({
   packs: [{ id: 'p1', type: 'universal', status: 'active', hosts: [zone, `*.${zone}`] }],
   records: [] as DnsRecord[],
   namespaces: [] as (Made & { title: string })[],
+  buckets: [] as (Made & { name: string })[],
   scripts: new Map<string, Script>(),
   routes: [] as (Made & { pattern: string; script: string })[],
   schedules: new Map<string, { cron: string }[]>(),
@@ -52,7 +53,7 @@ function add<T extends Made>(to: T[], body: Partial<T>, key: (one: T) => string,
   return one
 }
 
-/** The zone and KV. */
+/** The zone, KV and R2. */
 export const ofTheZone = (state: State): Record<string, Handle> => ({
   'GET /zones': ({ query }) => (query.get('name') === state.zone.name ? [state.zone] : []),
   'GET /zones/:z/settings/:s': (_, _z, id = '') => ({ id, value: state.settings[id], editable: true }),
@@ -73,6 +74,14 @@ export const ofTheZone = (state: State): Record<string, Handle> => ({
   },
   'POST /accounts/:a/storage/kv/namespaces': (asked) =>
     add(state.namespaces, json(asked), ({ title }) => title, 10014, 'a namespace with this account ID and title already exists'),
+  'GET /accounts/:a/r2/buckets': () => ({ buckets: state.buckets }),
+  'GET /accounts/:a/r2/buckets/:b': (_, _a, wanted = '') => {
+    const found = state.buckets.find(({ name }) => name === wanted)
+    if (!found) throw new Refusal(404, 10006, 'The specified bucket does not exist.')
+    return found
+  },
+  'POST /accounts/:a/r2/buckets': (asked) =>
+    add(state.buckets, json(asked), ({ name }) => name, 10004, 'The bucket you tried to create already exists, and you own it.'),
 })
 
 /** Workers, as wrangler deploys them. */

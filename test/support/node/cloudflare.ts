@@ -8,13 +8,14 @@ import type { AddressInfo } from 'node:net'
 import { type Asked, newState, ofTheZone, ofWorkers, Refusal, type Script } from './cloudflare-state.ts'
 
 const API = '/client/v4'
-const ALL = ['routes', 'scripts', 'kv', 'dns', 'settings', 'bots', 'certificates', 'zone'] as const
+const ALL = ['routes', 'scripts', 'kv', 'r2', 'dns', 'settings', 'bots', 'certificates', 'zone'] as const
 type Permission = (typeof ALL)[number]
 /** What a path takes; the first that matches. */
 const TAKES: [RegExp, Permission][] = [
   [/\/routes$/, 'routes'],
   [/\/(workers|workflows)\//, 'scripts'],
   [/\/kv\//, 'kv'],
+  [/\/r2\//, 'r2'],
   [/\/dns_records/, 'dns'],
   [/\/settings\//, 'settings'],
   [/\/bot_management/, 'bots'],
