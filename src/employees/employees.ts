@@ -183,7 +183,7 @@ export const getEmployee = async (ctx: Ctx, id: string): Promise<EmployeeWire> =
 const stored = (fields: object): [SQL, SQL][] =>
   Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([field, value]) => [sql.identifier(field === 'status' ? 'employment' : field) as unknown as SQL, sql`${value}`])
+    .map(([field, value]) => [sql`${sql.identifier(field === 'status' ? 'employment' : field)}`, sql`${value}`])
 
 /**
  * Creates an employee. Callers below scope `all` create them in units that they can access. One round trip; `employee:create`. Fails with
