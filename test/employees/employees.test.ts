@@ -51,6 +51,18 @@ const post = (body: object, as = token) => at('', { body }, as)
 const patch = (one: string, body: object, as = token, headers = {}) => at(`/${one}`, { method: 'PATCH', body, headers }, as)
 const terminate = (one: string, body: object = { reason: 'contract ended' }, as = token) => at(`/${one}/terminate`, { body }, as)
 const reinstate = (one: string, as = token) => at(`/${one}/reinstate`, { method: 'POST' }, as)
+const addKey = (user: string, prefix: string) =>
+  realm.asOwner(
+    sql`insert into freehold.api_keys (id, user_id, name, prefix, key_hash, permissions)
+      values (gen_random_uuid(), ${user}, 'theirs', ${prefix}, sha256(${prefix}::bytea), '{employee:read}')`,
+  )
+const openKeys = async (user: string) =>
+  (await realm.asOwner(sql`select from freehold.api_keys where user_id = ${user} and revoked_at is null`)).length
+/** When the account of a user ends; null: never. */
+const endOf = async (user: string): Promise<Date | null> => {
+  const [row] = await realm.asOwner(sql`select terminated_at from freehold.users where id = ${user}`)
+  return row?.terminated_at ? new Date(row.terminated_at) : null
+}
 const isActive = async (user: string) =>
   (await realm.asOwner(sql`select is_active from freehold.users where id = ${user}`))[0]?.is_active
 
@@ -192,6 +204,8 @@ describe('the end of an employment', () => {
         select gen_random_uuid(), ${leaver.id}::uuid, ${who.mia?.id}::uuid, r.id, now(), now() + interval '1 day'
         from freehold.roles r where r.name = 'worker'`,
     )
+    await addKey(leaver.id, 'leaving1')
+    expect(await openKeys(leaver.id)).toBe(1)
     const ended = await terminate(made.id)
     expect([ended.status, ended.trips]).toEqual([200, 1])
     expect(ended.body).toMatchObject({ status: 'terminated', termination_reason: 'contract ended' })
@@ -201,8 +215,10 @@ describe('the end of an employment', () => {
       sql`select from freehold.delegations where delegator_id = ${leaver.id} and revoked_at is null`,
     )
     expect(open).toEqual([])
+    expect(await openKeys(leaver.id)).toBe(0)
     expectProblem(await terminate(made.id), 409, 'illegal_state')
     const back = await reinstate(made.id)
+    expect(await openKeys(leaver.id)).toBe(0)
     expect([back.status, back.body.status, back.body.terminated_at]).toEqual([200, 'active', null])
     expect(await isActive(leaver.id)).toBe(true)
     expectProblem(await reinstate(made.id), 409, 'illegal_state')
@@ -214,12 +230,29 @@ describe('the end of an employment', () => {
     const soon = new Date(Date.now() + 86_400_000).toISOString()
     expect((await terminate(made.id, { reason: 'retires', at: soon })).body).toMatchObject({ status: 'active' })
     expect((await call(AT, '/api/v1/auth/me', { token: leaver.token })).status).toBe(200)
-    const [user] = await realm.asOwner(sql`select terminated_at from freehold.users where id = ${leaver.id}`)
-    expect(new Date(user?.terminated_at).toISOString()).toBe(soon)
+    expect((await endOf(leaver.id))?.toISOString()).toBe(soon)
+    await addKey(leaver.id, 'leaving2')
+    // The day comes, and then the scheduled job.
+    const yesterday = sql`now() - interval '1 day'`
+    await realm.asOwner(
+      sql`update freehold.employees set terminated_at = ${yesterday} where id = ${made.id}`,
+      sql`alter table freehold.users disable trigger user`,
+      sql`update freehold.users set terminated_at = ${yesterday} where id = ${leaver.id}`,
+      sql`alter table freehold.users enable trigger user`,
+    )
+    expect((await at(`/${made.id}`)).body.status).toBe('terminated')
+    expectProblem(await call(AT, '/api/v1/auth/me', { token: leaver.token }), 403, 'user_inactive')
+    await realm.asOwner(sql`select access.deactivate_terminated(100)`)
+    expect([await isActive(leaver.id), await openKeys(leaver.id)]).toEqual([false, 0])
+  })
+
+  it('at a date to come can be undone, and the account has no end any more', async () => {
+    const stays = await addMember(realm, 'stays', { roles: ['worker'], unit_id: id.Water ?? null })
+    const made = (await post(employee({ user_id: stays.id }))).body
+    await terminate(made.id, { reason: 'retires', at: new Date(Date.now() + 86_400_000).toISOString() })
+    expect(await endOf(stays.id)).not.toBeNull()
     expect((await reinstate(made.id)).status).toBe(200)
-    expect(
-      (await realm.asOwner(sql`select terminated_at from freehold.users where id = ${leaver.id}`))[0]?.terminated_at,
-    ).toBeNull()
+    expect(await endOf(stays.id)).toBeNull()
   })
 
   it('before it began is refused, and of twenty at once one counts', async () => {
