@@ -16,7 +16,7 @@ import { Email } from '../names/addresses.ts'
 import { Name, PlainName } from '../names/names.ts'
 import { Phone } from '../users/fields.ts'
 
-const Day = z.iso.date()
+export const Day = z.iso.date({ error: 'must be a date like 2026-03-01' })
 const Status = z.enum(['active', 'inactive', 'terminated'])
 
 export const Employee = z

@@ -5,6 +5,7 @@ import { csvLine } from '../audit/csv.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { Moment } from '../kernel/fields.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
+import { Day } from './employees.ts'
 
 export const ReportQuery = z.object({
   by: z.enum(['unit', 'position', 'role', 'status']).default('unit'),
@@ -26,14 +27,14 @@ const stepsOf = ({ from, to, step }: { from: string; to: string; step: keyof typ
 
 export const HeadcountQuery = z
   .object({
-    from: z.iso.date().openapi({ example: '2026-01-01' }),
-    to: z.iso.date().openapi({ example: '2026-12-31' }),
+    from: Day.openapi({ example: '2026-01-01' }),
+    to: Day.openapi({ example: '2026-12-31' }),
     step: z.enum(['day', 'week', 'month', 'year']).default('month'),
     format: z.enum(['json', 'csv']).default('json'),
   })
   .refine((span) => stepsOf(span) >= 0, { path: ['from'], message: 'is after `to`' })
   .refine((span) => stepsOf(span) <= MOST_STEPS, { path: ['step'], message: 'makes more than 400 steps' })
-const Point = z.object({ date: z.iso.date(), employees: z.int() })
+const Point = z.object({ date: Day, employees: z.int() })
 export const Headcount = z.object({ data: z.array(Point) }).openapi('Headcount')
 
 /** Whether an employee `e` was employed at a moment; whose beginning is not known was since they were entered. */

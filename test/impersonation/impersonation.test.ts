@@ -186,8 +186,9 @@ describe('nobody acts as', () => {
     const plain = await addMember(realm, 'plain')
     expectProblem(await act(plain.token, who.id), 403, 'forbidden')
     const by = await helper()
-    const key = (await ask(by.token, '/api-keys', { body: { name: 'k', permissions: ['user:impersonate'] } })).body.key
-    if (key) expectProblem(await act(key, who.id), 403, 'forbidden')
+    const made = await ask(await tokenOf(AT), '/api-keys', { body: { name: 'k', permissions: ['user:impersonate'] } })
+    expect(made.status).toBe(201)
+    expectProblem(await act(made.body.key, who.id), 403, 'forbidden')
     await realm.asOwner(sql`update freehold.sessions set created_at = now() - interval '1 hour' where user_id = ${by.id}`)
     expectProblem(await act(by.token, who.id), 401, 'step_up_required')
     const stranger = await tokenOf(`${AT}-too`)

@@ -6,6 +6,7 @@ export const employees = {
   'This employee has not been terminated.': 'Este empleado no ha sido cesado.',
   'This needs the permission employee:update.': 'Esto necesita el permiso employee:update.',
   'Another user must do this to you.': 'Otro usuario debe hacerte esto.',
+  'must be a date like 2026-03-01': 'debe ser una fecha como 2026-03-01',
   'lies in the future': 'está en el futuro',
   'is after the end of this employment': 'es posterior al fin de este empleo',
   'lies before the beginning of this employment': 'es anterior al comienzo de este empleo',
