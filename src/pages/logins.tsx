@@ -80,5 +80,5 @@ const remove = (visit: Visit) =>
 
 export const loginDoorsElsewhere: Door[] = [
   { method: 'GET', path: LOGINS, session: true, trips: 2, answer: (visit) => loginsPage(visit) },
-  { method: 'POST', path: REMOVE, session: true, fresh: FRESH, trips: 1, answer: remove },
+  { method: 'POST', path: REMOVE, session: true, fresh: FRESH, trips: 2, answer: remove },
 ]

@@ -285,9 +285,9 @@ describe('the end of an employment', () => {
 
 describe('reports', () => {
   it('count who was employed, by unit, position, role and status, also at a past moment', async () => {
-    await copyTenant('counted')
-    const admin = await tokenOf('counted')
-    const ask = (path: string, more: object = {}) => call('counted', `/api/v1/employees${path}`, { token: admin, ...more })
+    await copyTenant('head-counted')
+    const admin = await tokenOf('head-counted')
+    const ask = (path: string, more: object = {}) => call('head-counted', `/api/v1/employees${path}`, { token: admin, ...more })
     const add = async (position: string | null, employed_since: string, terminated?: string) => {
       const { body } = await ask('', { body: employee({ position, employed_since, unit_id: null }) })
       if (terminated) await ask(`/${body.id}/terminate`, { body: { reason: 'left', at: terminated } })

@@ -2,7 +2,7 @@
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addPerson, type Inside, inside, type Person } from '../support/inside.ts'
-import { mailsTo } from '../support/mails.ts'
+import { linksTo, mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { secretOf, sentTo } from '../support/secrets.ts'
@@ -29,8 +29,6 @@ const tokenFor = async (person: Person) => {
   expect((await request(person.email)).status).toBe(202)
   return secretOf(realm, 'password_reset', person.email)
 }
-/** The token of the newest mail, which may be older than the newest request. */
-const newestOf = (person: Person) => secretOf(realm, 'password_reset', person.email)
 const age = (person: Person, time: string) =>
   realm.asOwner(
     sql`update freehold.one_time_tokens set created_at = created_at - ${time}::interval, expires_at = expires_at - ${time}::interval where user_id = ${person.id}`,
@@ -142,7 +140,10 @@ describe('a token', () => {
     expect(live).toHaveLength(1)
     expect(pointers(await confirm(tokens[2]))).toEqual(['#/token'])
     expect((await request(gia.email)).status).toBe(202)
-    expect((await confirm(await newestOf(gia))).status).toBe(204)
+    // Of requests that came at once the last to be written is not always the last to have begun.
+    const mailed = (await linksTo(gia.email, 5)).filter((token) => !tokens.includes(token))
+    const answers = await Promise.all(mailed.map((token) => confirm(token)))
+    expect(answers.map(({ status }) => status).sort()).toEqual([204, 400])
   })
 
   it('is ended by the link that an administrator has mailed, and ends that', async () => {

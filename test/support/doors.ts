@@ -5,7 +5,16 @@ import { app } from '../../src/app.ts'
 import type { Heard } from './knock.ts'
 import { call } from './people.ts'
 
-export type Door = { method: string; path: string; name: string; is_public: boolean; types: string[]; on_platform: boolean }
+export type Door = {
+  method: string
+  path: string
+  name: string
+  is_public: boolean
+  /** A public one that admits a session if one is sent. */
+  takes_session: boolean
+  types: string[]
+  on_platform: boolean
+}
 type Operation = { security?: object[]; requestBody?: { content: Record<string, unknown> } }
 
 /** Every route of the document, with an id that nobody has in its path. */
@@ -16,8 +25,8 @@ export async function doorsOf(): Promise<Door[]> {
       method: verb.toUpperCase(),
       path: template.replace(/\{[^}]+\}/g, '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'),
       name: `${verb.toUpperCase()} ${template}`,
-      // Or with a session, if one is sent.
       is_public: !security?.length || security.some((one) => Object.keys(one).length === 0),
+      takes_session: Boolean(security?.length),
       types: Object.keys(requestBody?.content ?? {}),
       on_platform: template.startsWith('/platform/'),
     })),
