@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import { type AnyPgColumn, boolean, check, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { competency_types } from '../competencies/table.ts'
 import { freehold, moment } from '../kernel/schema.ts'
 import { organizations } from '../organizations/table.ts'
 import { users } from '../users/table.ts'
@@ -70,6 +71,9 @@ export const role_permissions = freehold.table(
       .notNull()
       .references(() => permissions.name),
     scope: text({ enum: ['all', 'department', 'team', 'own'] }).notNull(),
+    /** The competency, and the least level of it, without which the permission is not held by this role. */
+    competency_type_id: uuid().references(() => competency_types.id),
+    competency_level: integer(),
     starts_at: moment().notNull().defaultNow(),
     ends_at: moment(),
   },
@@ -78,6 +82,8 @@ export const role_permissions = freehold.table(
     index('role_permissions_permission').on(t.permission),
     uniqueIndex('role_permissions_open').on(t.role_id, t.permission).where(sql`${t.ends_at} is null`),
     check('role_permissions_scope', sql`${t.scope} in ('all', 'department', 'team', 'own')`),
+    check('role_permissions_competency', sql`num_nulls(${t.competency_type_id}, ${t.competency_level}) in (0, 2)`),
+    check('role_permissions_competency_level', sql`${t.competency_level} between 1 and 5`),
     check('role_permissions_order', sql`${t.ends_at} >= ${t.starts_at}`),
   ],
 )
