@@ -1,11 +1,14 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
 --   creates table access.left_avatars
+--   creates table freehold.competencies
+--   creates table freehold.competency_types
 --   creates table freehold.employees
 --   creates table freehold.invitations
 --   creates table freehold.organizations
 --   alters table freehold.audit_detail
 --   alters table freehold.providers
+--   alters table freehold.role_permissions
 --   alters table freehold.user_roles
 --   alters table freehold.sessions
 --   alters table freehold.units
@@ -42,6 +45,42 @@ CREATE TABLE "access"."left_avatars" (
   "version" text NOT NULL,
   "left_at" timestamp with time zone DEFAULT now() NOT NULL,
   CONSTRAINT "left_avatars_user_id_version_pk" PRIMARY KEY("user_id","version")
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."competencies" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "type_id" uuid NOT NULL,
+  "level" integer NOT NULL,
+  "issued_at" timestamp with time zone NOT NULL,
+  "expires_at" timestamp with time zone,
+  "evidence_url" text,
+  "verified_at" timestamp with time zone,
+  "verified_by" uuid,
+  "revoked_at" timestamp with time zone,
+  "alerted_days" integer,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "competencies_level" CHECK ("freehold"."competencies"."level" between 1 and 5),
+  CONSTRAINT "competencies_order" CHECK ("freehold"."competencies"."expires_at" > "freehold"."competencies"."issued_at"),
+  CONSTRAINT "competencies_verified" CHECK (num_nulls("freehold"."competencies"."verified_at", "freehold"."competencies"."verified_by") in (0, 2)),
+  CONSTRAINT "competencies_other_verifier" CHECK ("freehold"."competencies"."verified_by" <> "freehold"."competencies"."user_id"),
+  CONSTRAINT "competencies_alerted_days" CHECK ("freehold"."competencies"."alerted_days" in (60, 30, 7))
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."competency_types" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "name" text NOT NULL,
+  "folded" text GENERATED ALWAYS AS (lower(name)) STORED NOT NULL,
+  "kind" text NOT NULL,
+  "description" text,
+  "valid_months" integer,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "retired_at" timestamp with time zone,
+  CONSTRAINT "competency_types_name_form" CHECK (length("freehold"."competency_types"."name") between 1 and 255),
+  CONSTRAINT "competency_types_kind" CHECK ("freehold"."competency_types"."kind" in ('certification', 'training', 'equipment', 'test_method')),
+  CONSTRAINT "competency_types_valid_months" CHECK ("freehold"."competency_types"."valid_months" between 1 and 1200)
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."employees" (
@@ -130,6 +169,10 @@ ALTER TABLE "freehold"."audit_detail" ADD COLUMN "impersonator_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."providers" ADD COLUMN "accepts_tokens" boolean DEFAULT false NOT NULL;
 --> statement-breakpoint
+ALTER TABLE "freehold"."role_permissions" ADD COLUMN "competency_type_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."role_permissions" ADD COLUMN "competency_level" integer;
+--> statement-breakpoint
 ALTER TABLE "freehold"."user_roles" ADD COLUMN "organization_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_id" uuid;
@@ -146,6 +189,12 @@ ALTER TABLE "freehold"."users" ADD COLUMN "avatar" text;
 --> statement-breakpoint
 ALTER TABLE "access"."left_avatars" ADD CONSTRAINT "left_avatars_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_type_id_competency_types_id_fk" FOREIGN KEY ("type_id") REFERENCES "freehold"."competency_types"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_verified_by_users_id_fk" FOREIGN KEY ("verified_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_unit_id_units_id_fk" FOREIGN KEY ("unit_id") REFERENCES "freehold"."units"("id") ON DELETE no action ON UPDATE no action;
@@ -159,6 +208,16 @@ ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_unit_id_units_i
 ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_accepted_by_users_id_fk" FOREIGN KEY ("accepted_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 CREATE INDEX "left_avatars_at" ON "access"."left_avatars" USING btree ("left_at");
+--> statement-breakpoint
+CREATE INDEX "competencies_decision" ON "freehold"."competencies" USING btree ("user_id","type_id","level");
+--> statement-breakpoint
+CREATE INDEX "competencies_type" ON "freehold"."competencies" USING btree ("type_id","user_id");
+--> statement-breakpoint
+CREATE INDEX "competencies_expiring" ON "freehold"."competencies" USING btree ("expires_at") WHERE "freehold"."competencies"."expires_at" is not null and "freehold"."competencies"."revoked_at" is null;
+--> statement-breakpoint
+CREATE UNIQUE INDEX "competency_types_name" ON "freehold"."competency_types" USING btree ("folded") WHERE "freehold"."competency_types"."retired_at" is null;
+--> statement-breakpoint
+CREATE INDEX "competency_types_by_name" ON "freehold"."competency_types" USING btree (folded collate "C","id");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "employees_document" ON "freehold"."employees" USING btree (lower(document_type),upper(document_number));
 --> statement-breakpoint
@@ -200,6 +259,8 @@ CREATE INDEX "organizations_ending" ON "freehold"."organizations" USING btree ("
 --> statement-breakpoint
 CREATE INDEX "organizations_by_created" ON "freehold"."organizations" USING btree ("created_at","id");
 --> statement-breakpoint
+ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_competency_type_id_competency_types_id_fk" FOREIGN KEY ("competency_type_id") REFERENCES "freehold"."competency_types"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "freehold"."user_roles" ADD CONSTRAINT "user_roles_organization_id_organizations_id_fk" FOREIGN KEY ("organization_id") REFERENCES "freehold"."organizations"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonator_id_users_id_fk" FOREIGN KEY ("impersonator_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
@@ -222,11 +283,19 @@ CREATE INDEX "users_organization_username" ON "freehold"."users" USING btree ("o
 --> statement-breakpoint
 CREATE UNIQUE INDEX "units_root_name" ON "freehold"."units" USING btree ("name") WHERE "freehold"."units"."parent_id" is null and "freehold"."units"."organization_id" is null;
 --> statement-breakpoint
+ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_competency" CHECK (num_nulls("freehold"."role_permissions"."competency_type_id", "freehold"."role_permissions"."competency_level") in (0, 2));
+--> statement-breakpoint
+ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_competency_level" CHECK ("freehold"."role_permissions"."competency_level" between 1 and 5);
+--> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonation" CHECK (num_nulls("freehold"."sessions"."impersonator_id", "freehold"."sessions"."impersonator_session_id", "freehold"."sessions"."impersonation_reason") in (0, 3));
 --> statement-breakpoint
 ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_avatar_form" CHECK ("freehold"."users"."avatar" ~ '^[0-9a-f]{32}$');
 --> statement-breakpoint
 alter table access.left_avatars enable row level security;
+--> statement-breakpoint
+alter table freehold.competencies enable row level security;
+--> statement-breakpoint
+alter table freehold.competency_types enable row level security;
 --> statement-breakpoint
 alter table freehold.employees enable row level security;
 --> statement-breakpoint
@@ -4827,6 +4896,10 @@ grant insert (id, name, settings, plan_group, user_limit), select, update (name,
   on freehold.organizations
   to freehold_app;
 --> statement-breakpoint
+grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
+  on freehold.invitations
+  to freehold_app;
+--> statement-breakpoint
 grant insert (id, user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone), select (id, user_id, document_type, document_hint, given_names, family_name, name, sex, nationality, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, terminated_at, termination_reason, email, phone, created_at, updated_at), update (user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone)
   on freehold.employees
   to freehold_app;
@@ -4837,10 +4910,6 @@ grant insert (organization_id)
 --> statement-breakpoint
 grant insert (organization_id), update (organization_id, avatar)
   on freehold.users
-  to freehold_app;
---> statement-breakpoint
-grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
-  on freehold.invitations
   to freehold_app;
 --> statement-breakpoint
 grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
