@@ -120,7 +120,10 @@ begin
   else
     r := access.user_effective_scope(u.id, permission);
     if r.scope is null then
-      raise exception using errcode = 'FH403', message = 'forbidden';
+      raise exception using
+        errcode = 'FH403',
+        message = 'forbidden',
+        detail = coalesce(access.lacking_competency(u.id, permission), '');
     end if;
   end if;
   if s.impersonator_id is not null then

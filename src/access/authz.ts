@@ -14,17 +14,25 @@ const Reason = z.object({
   effect: z.enum(['grant', 'deny']),
   id: z.uuid(),
   name: z.string(),
-  /** The role that it was inherited through, or that was delegated; for a delegated role, the delegator. */
+  /** The role that it was inherited through, or that was delegated; for a delegated role, the delegator; the type of a competency. */
   via: z.string().nullable(),
 })
+/** Of a `competency`: the least level of it that would do. */
+const level = z.int().min(1).max(5).optional()
 
 const Because = Reason.extend({
-  kind: z.enum([...Reason.shape.kind.options, 'not_held', 'out_of_scope', 'inactive', 'api_key']).openapi({
+  kind: z.enum([...Reason.shape.kind.options, 'competency', 'not_held', 'out_of_scope', 'inactive', 'api_key']).openapi({
     description:
-      'Why not: an `override` that denies it; `not_held`; `out_of_scope`: held, but not as far as the resource; `inactive`: the user; `api_key`: the key of this request does not name it',
+      'Why not: an `override` that denies it; `competency`: a role carries it, and demands one that the user does not have; `not_held`; `out_of_scope`: held, but not as far as the resource; `inactive`: the user; `api_key`: the key of this request does not name it',
   }),
-  id: z.uuid().nullable().openapi({ description: 'Of the role, override, delegation or API key; null for the other kinds' }),
+  id: z
+    .uuid()
+    .nullable()
+    .openapi({ description: 'Of the role, override, delegation, competency type or API key; null for the other kinds' }),
+  level,
 })
+
+const Denial = Reason.extend({ kind: z.enum(['override', 'competency']), level })
 
 const Question = z
   .strictObject({
@@ -59,7 +67,7 @@ export const Explained = z
     at: z.iso.datetime(),
     roles: z.array(z.string()),
     permissions: z.array(z.object({ permission: z.string(), scope: Scope, because: z.array(Reason.extend({ scope: Scope })) })),
-    denials: z.array(z.object({ permission: z.string(), because: z.array(Reason) })),
+    denials: z.array(z.object({ permission: z.string(), because: z.array(Denial) })),
   })
   .openapi('HeldPermissions')
 

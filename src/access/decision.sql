@@ -4,7 +4,8 @@
 -- A user holds a permission by a role that they are assigned, by a role that this one inherits from, by an override,
 -- or because somebody delegated it to them. A denial wins over everything. What is delegated reaches as far as the
 -- delegator holds it themselves, around the delegator, and cannot be delegated on. A role may be held within the
--- user's organization only: there `all` is `organization`. What a scope reaches is in effective-scope.sql.
+-- user's organization only: there `all` is `organization`. A role's permission may demand a competency
+-- (competent.sql). What a scope reaches is in effective-scope.sql.
 
 -- Whether a user was active at a moment.
 create function access.was_active(subject uuid, moment timestamptz) returns boolean
@@ -92,6 +93,9 @@ begin
         where x.role_id = l.role_id
           and x.permission = own_reasons.permission
           and access.in_force(x.starts_at, x.ends_at, moment)
+          and (
+            x.competency_type_id is null
+            or access.is_competent(subject, x.competency_type_id, x.competency_level, moment))
         union all
         select 'all'
         where l.role_id = (select r.id from freehold.roles r where r.is_admin)
@@ -160,6 +164,7 @@ begin
             where x.role_id = ur.role_id
               and x.permission = reaches_all.permission
               and x.scope = 'all'
+              and x.competency_type_id is null
               and access.in_force(x.starts_at, x.ends_at, now()))
         end)
     and not exists (

@@ -101,10 +101,10 @@ begin
     ),
     -- What the delegated roles carry.
     content as materialized (
-      select r.role_id, g.permission, max(g.scope) as scope
+      select r.role_id, g.permission, max(g.scope) as scope, g.type_id, g.level
       from (select distinct x.role_id from d x where x.role_id is not null) r
         cross join lateral access.role_grants(r.role_id, moment, wanted) g
-      group by r.role_id, g.permission
+      group by r.role_id, g.permission, g.type_id, g.level
     ),
     -- The permissions that were delegated by name, and what their delegators hold of them.
     chosen as materialized (
@@ -132,14 +132,14 @@ begin
       where access.in_force(p.starts_at, p.ends_at, moment)
     ),
     carried as materialized (
-      select r.role_id, c.permission, c.scope
+      select r.role_id, c.permission, c.scope, c.type_id, c.level
       from (select distinct h.role_id from held h) r
         cross join lateral (
-          select y.permission, y.scope::access.scope
+          select y.permission, y.scope::access.scope, y.competency_type_id as type_id, y.competency_level as level
           from freehold.role_permissions y
           where y.role_id = r.role_id and access.in_force(y.starts_at, y.ends_at, moment)
           union all
-          select y.name, 'all'
+          select y.name, 'all', null, null
           from freehold.permissions y
           where access.in_force(y.created_at, y.deleted_at, moment)
             and r.role_id = (select z.id from freehold.roles z where z.is_admin)
@@ -150,14 +150,21 @@ begin
       select h.user_id, k.permission, case when h.within then least(k.scope, 'organization') else k.scope end
       from held h
         join carried k on k.role_id = h.role_id
+      where k.type_id is null
+        or access.is_competent(h.user_id, k.type_id, k.level, moment)
+          and access.is_competent(subject, k.type_id, k.level, moment)
       union all
       select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
     ),
     found (permission, scope, id, name, via, holder) as (
-      select c.permission, case when x.within then least(c.scope, 'organization') else c.scope end, x.id, x.name, x.via,
-        x.delegator_id
+      select c.permission, max(case when x.within then least(c.scope, 'organization') else c.scope end), x.id, x.name,
+        x.via, x.delegator_id
       from d x
         join content c on c.role_id = x.role_id
+      where c.type_id is null
+        or access.is_competent(x.delegator_id, c.type_id, c.level, moment)
+          and access.is_competent(subject, c.type_id, c.level, moment)
+      group by c.permission, x.id, x.name, x.via, x.delegator_id
       union all
       select c.permission, max(o.scope), c.id, c.name, null, c.delegator_id
       from chosen c

@@ -12,7 +12,7 @@ begin
 end $$;
 
 -- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
--- denied: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
+-- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
 -- another user's permissions is recorded.
 create function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -54,13 +54,19 @@ begin
       (
         select jsonb_agg(jsonb_build_object('permission', x.permission, 'because', x.because) order by x.permission)
         from (
-          select o.permission, jsonb_agg(access.reason_against('override', o.id, o.permission) order by o.id) as because
-          from freehold.overrides o
-          where o.user_id = subject
-            and o.effect = 'deny'
-            and access.in_force(o.starts_at, o.ends_at, moment)
-            and (names is null or o.permission = any (names))
-          group by o.permission
+          select r.permission, jsonb_agg(r.reason order by r.place, r.id) as because
+          from (
+            select o.permission, 1 as place, o.id, access.reason_against('override', o.id, o.permission) as reason
+            from freehold.overrides o
+            where o.user_id = subject and o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, moment)
+            union all
+            select d.permission, 2, d.type_id, access.reason_lacking(d.type_id, d.permission, d.name, d.level)
+            from access.unmet_demands(subject, moment) d
+            where access.was_active(subject, moment)
+              and d.permission not in (select g.permission from access.grants(subject, moment) g)
+          ) r
+          where names is null or r.permission = any (names)
+          group by r.permission
         ) x
       ),
       '[]')

@@ -2,11 +2,12 @@
 -- delegation, id, name, via}. access.user_grants answers for the user; access.grants answers for the
 -- admitted user as far as their API key goes.
 
--- The permissions that a role carried at a moment, with what it inherited; of the `wanted` ones, or of all (null).
+-- The permissions that a role carried at a moment, with what it inherited, and the competency that each demands of the
+-- holder; of the `wanted` ones, or of all (null).
 -- The administrator's carries everything there is. `offset 0` goes from a few roles to what they carry by the index,
 -- however many a recursion is thought to find.
 create function access.role_grants(role uuid, moment timestamptz, wanted text[] default null)
-returns table (permission text, scope access.scope)
+returns table (permission text, scope access.scope, type_id uuid, level integer)
 language sql stable set search_path = pg_catalog, pg_temp as $$
   with recursive line (role_id, parent_id) as (
     select p.role_id, p.parent_id
@@ -18,16 +19,16 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       join freehold.role_periods p on p.role_id = l.parent_id
     where access.in_force(p.starts_at, p.ends_at, moment)
   )
-  select rp.permission, rp.scope::access.scope
+  select rp.permission, rp.scope::access.scope, rp.competency_type_id, rp.competency_level
   from line l
     cross join lateral (
-      select x.permission, x.scope
+      select x.permission, x.scope, x.competency_type_id, x.competency_level
       from freehold.role_permissions x
       where x.role_id = l.role_id and access.in_force(x.starts_at, x.ends_at, moment)
       offset 0) rp
   where wanted is null or rp.permission in (select unnest(wanted))
   union all
-  select x.name, 'all'
+  select x.name, 'all', null, null
   from line l
     join freehold.roles r on r.id = l.role_id and r.is_admin
     cross join freehold.permissions x
@@ -62,7 +63,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       cross join lateral (
         select x.permission, x.scope
         from freehold.role_permissions x
-        where x.role_id = h.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+        where x.role_id = h.role_id
+          and access.in_force(x.starts_at, x.ends_at, moment)
+          and (
+            x.competency_type_id is null
+            or access.is_competent(subject, x.competency_type_id, x.competency_level, moment))
         offset 0) rp
     where wanted is null or rp.permission in (select unnest(wanted))
     union all
@@ -167,7 +172,11 @@ begin
     from (
       select x.permission as name
       from freehold.role_permissions x
-      where x.role_id = any (held.line) and access.in_force(x.starts_at, x.ends_at, moment)
+      where x.role_id = any (held.line)
+        and access.in_force(x.starts_at, x.ends_at, moment)
+        and (
+          x.competency_type_id is null
+          or access.is_competent(subject, x.competency_type_id, x.competency_level, moment))
       union
       select o.permission
       from freehold.overrides o

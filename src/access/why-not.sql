@@ -15,7 +15,7 @@ language sql stable
 return jsonb_build_object('kind', kind, 'effect', 'deny', 'id', id, 'name', name, 'via', null);
 
 -- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
--- inactive (the user), override (`id`: the denial), not_held. And `error` to those without an answer, or with one to a
+-- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without an answer, or with one to a
 -- part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request, field, names}.
 create function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
@@ -65,17 +65,29 @@ begin
       join freehold.overrides o on o.user_id = w.subject
     where o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, now())
   ),
+  -- Of several demands for one permission the lowest is told.
+  demanded as materialized (
+    select distinct on (w.subject, q.permission) w.subject, q.permission, q.type_id, q.level, q.name
+    from who w
+      cross join lateral access.unmet_demands(
+        w.subject, now(), array(select s.name from said s where s.subject = w.subject and s.field <> 'role')) q
+    where w.is_active
+    order by w.subject, q.permission, q.level, q.name
+  ),
   why as (
-    select s.n, s.name, s.place, k.kind, case k.kind when 'override' then d.id when 'api_key' then access.key() end as id
+    select s.n, s.name, s.place, k.kind, q.type_id, q.level, q.name as type,
+      case k.kind when 'override' then d.id when 'api_key' then access.key() end as id
     from said s
       join who w on w.subject = s.subject
       left join denied d on d.user_id = s.subject and d.permission = s.name and s.field <> 'role'
+      left join demanded q on q.subject = s.subject and q.permission = s.name and s.field <> 'role'
       cross join lateral (
         select case
           when s.subject = me and (s.role_id in (select b.role_id from beyond b) or (s.role_id is null and s.name <> all (names)))
             then 'api_key'
           when not w.is_active then 'inactive'
           when d.id is not null then 'override'
+          when q.type_id is not null then 'competency'
           else 'not_held'
         end as kind
       ) k
@@ -87,10 +99,17 @@ begin
         from c
           cross join lateral jsonb_array_elements(c.answer -> 'because') as b (x)
         where c.is_refused)
-    group by s.n, s.name, s.place, k.kind, 5
+    group by s.n, s.name, s.place, k.kind, q.type_id, q.level, q.name, 8
   ),
   reasons as (
-    select y.n, jsonb_agg(access.reason_against(y.kind, y.id, y.name) order by y.place, y.id) as because
+    select
+      y.n,
+      jsonb_agg(
+        case y.kind
+          when 'competency' then access.reason_lacking(y.type_id, y.name, y.type, y.level)
+          else access.reason_against(y.kind, y.id, y.name)
+        end
+        order by y.place, y.id) as because
     from why y
     group by y.n
   ),

@@ -55,7 +55,8 @@ begin
       end
       and access.was_active(x.delegate_id, now())
       and exists (select from access.roles_of(x.delegate_id, now()))
-      and substitute.permission not in (select access.denied_permissions(x.delegate_id, now()))
+      -- Nobody acts who is denied it, or lacks a competency that it demands.
+      and access.decide(x.delegate_id, substitute.permission, now()) is not null
     order by x.starts_at desc, x.created_at desc, x.id
     limit 1;
     exit when not found;

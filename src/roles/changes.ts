@@ -4,7 +4,7 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { matches, rowsOf, unchanged } from '../kernel/wire.ts'
-import { Grants, granted, NewRole, nameTaken, type Role, roleNow } from './roles.ts'
+import { columnsOf, Grants, granted, isSame, NewRole, nameTaken, type Role, roleNow } from './roles.ts'
 import { mapConstraintErrors } from './wire.ts'
 
 export const RolePatch = z
@@ -24,7 +24,7 @@ type Wire = z.infer<typeof Role>
 
 /**
  * Changes the given fields; `permissions` replaces the grants of the role: an unchanged grant keeps its row, one with another
- * scope ends and a new one begins. One round trip; `role:update`. Fails with not_found, forbidden, already_exists (the name),
+ * scope or competency ends and a new one begins. One round trip; `role:update`. Fails with not_found, forbidden, already_exists (the name),
  * in_use (name and parent of a system role), illegal_state (permissions of the administrator), limit_reached, etag_mismatch,
  * invalid_request.
  */
@@ -47,11 +47,11 @@ export async function changeRole(ctx: Ctx, id: string, change: z.infer<typeof Ro
 }
 
 /**
- * Adds permissions to a role; a grant of the same permission at another scope is replaced. One round trip; `role:update`. Fails
+ * Adds permissions to a role; a grant of the same permission at another scope, or with another competency, is replaced. One round trip; `role:update`. Fails
  * as changeRole.
  */
 export async function addGrants(ctx: Ctx, id: string, { permissions }: z.infer<typeof MoreGrants>): Promise<Wire> {
-  const other = sql`exists (select from ${granted(permissions)} where g.permission = rp.permission and g.scope <> rp.scope)`
+  const other = sql`exists (select from ${granted(permissions)} where g.permission = rp.permission and not (${isSame}))`
   return changed(ctx, id, undefined, end(ctx, id, other), begin(ctx, id, permissions), touch(ctx, id))
 }
 
@@ -113,11 +113,12 @@ const end = (ctx: Ctx, id: string, which: SQL, as_read = sql`true`) =>
     where rp.role_id = ${id} and rp.ends_at is null and ${which}
       and exists (select from freehold.roles r where r.id = rp.role_id and ${as_read}) returning rp.id`)
 
-const without = (kept: z.infer<typeof Grants>) =>
-  sql`not exists (select from ${granted(kept)} where g.permission = rp.permission and g.scope = rp.scope)`
+const without = (kept: z.infer<typeof Grants>) => sql`not exists (select from ${granted(kept)} where ${isSame})`
 
-const begin = (ctx: Ctx, id: string, grants: z.infer<typeof Grants>, as_read = sql`true`) =>
-  ctx.db.execute(sql`insert into freehold.role_permissions (id, role_id, permission, scope)
-    select g.id, r.id, g.permission, g.scope from freehold.roles r cross join ${granted(grants)}
+const begin = (ctx: Ctx, id: string, grants: z.infer<typeof Grants>, as_read = sql`true`) => {
+  const { names, values } = columnsOf(grants)
+  return ctx.db.execute(sql`insert into freehold.role_permissions (id, role_id, ${names})
+    select g.id, r.id, ${values} from freehold.roles r cross join ${granted(grants)}
     where r.id = ${id} and r.deleted_at is null and ${as_read} and not exists (
       select from freehold.role_permissions rp where rp.role_id = r.id and rp.permission = g.permission and rp.ends_at is null)`)
+}

@@ -78,6 +78,12 @@ begin
     perform access.refuse('invalid_request',
       format('%s is not a permission of this tenant', new.permission), 'permissions');
   end if;
+  if new.competency_type_id is not null and not exists (
+    select from freehold.competency_types t where t.id = new.competency_type_id and t.retired_at is null for share
+  ) then
+    perform access.refuse('invalid_request',
+      format('%s is not a competency type of this tenant', new.competency_type_id), 'permissions');
+  end if;
   -- The holders of the role do not become others meanwhile (before_role). Not shared, because the same transaction may
   -- then change the parent.
   perform pg_advisory_xact_lock(hashtext('freehold.roles.parent_id'));
@@ -116,7 +122,7 @@ call access.protect('freehold.permissions', 'permission',
 -- A role gets its grants when it is created, and more of them, or fewer, when it is changed.
 call access.protect('freehold.role_permissions', 'role',
   is_public => true,
-  inserts => '{id,role_id,permission,scope}',
+  inserts => '{id,role_id,permission,scope,competency_type_id,competency_level}',
   updates => '{ends_at}',
   deletes => false,
   inserted_with => '{create,update}');

@@ -10,7 +10,11 @@ import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { PermissionName, PlainName } from '../names/names.ts'
 import { current, mapConstraintErrors, Scope } from './wire.ts'
 
-export const Grant = z.strictObject({ permission: PermissionName, scope: Scope })
+/** Without this competency, at this level or a higher one, the role's holder does not hold the permission. */
+const Demand = z.strictObject({ type_id: z.uuid(), level: z.int().min(1).max(5) }).openapi('CompetencyDemand')
+
+export const Grant = z.strictObject({ permission: PermissionName, scope: Scope, requires_competency: Demand.nullish() })
+const Granted = z.object({ permission: z.string(), scope: Scope, requires_competency: Demand.optional() })
 
 export const Grants = z
   .array(Grant)
@@ -47,13 +51,13 @@ export const Role = z
     is_fallback: z.boolean(),
     parent_id: z.uuid().nullable(),
     max_users: z.int().nullable(),
-    permissions: z.array(z.object({ permission: z.string(), scope: Scope })),
+    permissions: z.array(Granted),
     created_at: z.iso.datetime(),
     updated_at: z.iso.datetime(),
   })
   .openapi('Role')
 export const RoleInFull = Role.extend({
-  inherited: z.array(z.object({ permission: z.string(), scope: Scope, from: z.string() })),
+  inherited: z.array(Granted.extend({ from: z.string() })),
 }).openapi('RoleInFull')
 export const RoleList = pageOf(Role).openapi('RoleList')
 export const RoleQuery = Page.extend({
@@ -64,8 +68,15 @@ export const RoleQuery = Page.extend({
 
 type Wire = z.infer<typeof Role>
 
+/** A grant as the wire has it. Read through its row, because the schema of the release before has no competencies. */
+const shownGrant = (row: SQL) =>
+  sql`jsonb_build_object('permission', ${row}.permission, 'scope', ${row}.scope) || ${demandOf(row)}`
+
+const demandOf = (row: SQL) => sql`case when to_jsonb(${row}) ->> 'competency_type_id' is null then '{}'::jsonb else
+  jsonb_build_object('requires_competency', jsonb_build_object('type_id', to_jsonb(${row}) -> 'competency_type_id', 'level', to_jsonb(${row}) -> 'competency_level')) end`
+
 const columns = sql`r.id, r.name, r.description, r.is_active, r.is_system, r.is_admin, r.is_manageable, r.is_fallback, r.parent_id, r.max_users,
-  coalesce((select jsonb_agg(jsonb_build_object('permission', rp.permission, 'scope', rp.scope) order by rp.permission collate "C")
+  coalesce((select jsonb_agg(${shownGrant(sql`rp`)} order by rp.permission collate "C")
     from freehold.role_permissions rp where rp.role_id = r.id and ${current(sql`rp`)}), '[]') as permissions,
   ${rfc3339('r.created_at')} as created_at, ${rfc3339('r.updated_at')} as updated_at`
 
@@ -75,13 +86,13 @@ const inherited = sql`coalesce((
     select x.id, x.parent_id, x.name, x.is_admin, 1 from freehold.roles x where x.id = r.parent_id and x.is_active
     union all
     select x.id, x.parent_id, x.name, x.is_admin, up.step + 1 from up join freehold.roles x on x.id = up.parent_id where x.is_active
-  ), carried (permission, scope, name, step) as (
-    select rp.permission, rp.scope, up.name, up.step from up join freehold.role_permissions rp on rp.role_id = up.id
+  ), carried (permission, scope, demand, name, step) as (
+    select rp.permission, rp.scope, ${demandOf(sql`rp`)}, up.name, up.step from up join freehold.role_permissions rp on rp.role_id = up.id
     where ${current(sql`rp`)} and not up.is_admin
     union all
-    select p.name, 'all', up.name, up.step from up cross join freehold.permissions p where up.is_admin and p.deleted_at is null
+    select p.name, 'all', '{}', up.name, up.step from up cross join freehold.permissions p where up.is_admin and p.deleted_at is null
   )
-  select jsonb_agg(jsonb_build_object('permission', c.permission, 'scope', c.scope, 'from', c.name) order by c.permission collate "C", c.step) from carried c
+  select jsonb_agg(jsonb_build_object('permission', c.permission, 'scope', c.scope, 'from', c.name) || c.demand order by c.permission collate "C", c.step) from carried c
 ), '[]')`
 
 const one = (id: string) => sql`select ${columns} from freehold.roles r where r.id = ${id} and r.deleted_at is null`
@@ -91,7 +102,23 @@ export const roleNow = (ctx: Ctx, id: string) => ctx.db.execute(one(id))
 
 /** The given grants as rows `g`, each with a new id. */
 export const granted = (grants: z.infer<typeof Grants>): SQL =>
-  sql`jsonb_to_recordset(${JSON.stringify(grants.map((grant) => ({ id: crypto.randomUUID(), ...grant })))}::jsonb) as g (id uuid, permission text, scope text)`
+  sql`jsonb_to_recordset(${JSON.stringify(
+    grants.map(({ requires_competency: demand, ...grant }) => ({ id: crypto.randomUUID(), ...grant, ...demand })),
+  )}::jsonb) as g (id uuid, permission text, scope text, type_id uuid, level integer)`
+
+/** The columns of grants, of `g`. Those of a competency are named where one is demanded: the schema of the release before lacks them. */
+export const columnsOf = (grants: z.infer<typeof Grants>) =>
+  grants.some(({ requires_competency }) => requires_competency)
+    ? {
+        names: sql`permission, scope, competency_type_id, competency_level`,
+        values: sql`g.permission, g.scope, g.type_id, g.level`,
+      }
+    : { names: sql`permission, scope`, values: sql`g.permission, g.scope` }
+
+/** True for a row of grants (`rp`) that is as the given ones (`g`) say. */
+export const isSame = sql`g.permission = rp.permission and g.scope = rp.scope
+  and g.type_id is not distinct from (to_jsonb(rp) ->> 'competency_type_id')::uuid
+  and g.level is not distinct from (to_jsonb(rp) ->> 'competency_level')::integer`
 
 export const nameTaken = (error: unknown) =>
   brokenConstraint(error) === 'roles_name'
@@ -137,13 +164,13 @@ export async function getRole(ctx: Ctx, id: string): Promise<z.infer<typeof Role
  */
 export async function createRole(ctx: Ctx, { permissions, ...role }: z.infer<typeof NewRole>): Promise<Wire> {
   const id = crypto.randomUUID()
+  const { names, values } = columnsOf(permissions)
   const [created] = await mapConstraintErrors(
     create<Wire>(ctx, {
       before: [
         sql`insert into freehold.roles (id, name, description, is_active, is_manageable, max_users, parent_id)
         values (${id}, ${role.name}, ${role.description}, ${role.is_active}, ${role.is_manageable}, ${role.max_users}, ${role.parent_id})`,
-        sql`insert into freehold.role_permissions (id, role_id, permission, scope)
-        select g.id, ${id}::uuid, g.permission, g.scope from ${granted(permissions)}`,
+        sql`insert into freehold.role_permissions (id, role_id, ${names}) select g.id, ${id}::uuid, ${values} from ${granted(permissions)}`,
       ],
       made: sql`made as (${one(id)})`,
     }),

@@ -94,6 +94,7 @@ export const database = {
   'The role {role} can be held by at most {number} users.': 'El rol {role} lo pueden tener como máximo {number} usuarios.',
 
   // Permissions and exceptions from them.
+  '{id} is not a competency type of this tenant': '{id} no es un tipo de competencia de este inquilino',
   '{permission} is not a permission of this tenant': '{permission} no es un permiso de este inquilino',
   'is not a permission of this tenant': 'no es un permiso de este inquilino',
   'There is no such permission.': 'No existe ese permiso.',
@@ -163,6 +164,8 @@ export const database = {
   'There is no such key here, or it was revoked.': 'Aquí no existe esa clave, o fue revocada.',
   'This key has expired.': 'Esta clave ha caducado.',
   'This key was rotated: its expiry cannot be extended.': 'Esta clave fue rotada: su caducidad no se puede ampliar.',
+  'This needs the competency {name} at level {level}, verified and not expired.':
+    'Esto requiere la competencia {name} de nivel {level}, verificada y no vencida.',
   'This API key does not include {permission}.': 'Esta clave de API no incluye {permission}.',
   'This API key does not include {permission}, so it cannot grant it.':
     'Esta clave de API no incluye {permission}, así que no puede concederlo.',

@@ -62,7 +62,7 @@ const people: Query = (after) => sql`select t.id, t.username as name, ${PERSON} 
     concat_ws(' ', t.is_active, t.password_changed_at) as more from freehold.users t where t.id > ${after}::uuid order by t.id`
 
 const roles: Query = (after) => sql`select t.id, t.name, ${hashOf('name', 'description', 'is_active', 'parent_id', 'max_users')}
-      || coalesce((select string_agg(p.permission || p.scope, ' ' order by p.permission) from freehold.role_permissions p where p.role_id = t.id and p.ends_at is null), '') as hash, '' as more
+      || coalesce((select string_agg(concat(p.permission, p.scope, to_jsonb(p) ->> 'competency_type_id', to_jsonb(p) ->> 'competency_level'), ' ' order by p.permission) from freehold.role_permissions p where p.role_id = t.id and p.ends_at is null), '') as hash, '' as more
     from freehold.roles t where t.deleted_at is null and t.id > ${after}::uuid order by t.id`
 
 /** Those in force at a moment; null: now. */
