@@ -14,14 +14,15 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 107 objects
---   replaces 54 objects
+--   creates 111 objects
+--   replaces 59 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
 --   drops and creates trigger after_session_end on freehold.sessions
 --   drops and creates procedure access.protect
 --   drops and creates function access.close_erasure
 --   drops and creates function access.must_hold_role
+--   drops and creates function access.role_grants
 --   drops and creates function access.set_audit_actor
 
 set local check_function_bodies = off;
@@ -37,6 +38,8 @@ drop procedure access.protect(regclass,text,text,text,text,boolean,text[],text[]
 drop function access.close_erasure(uuid,boolean);
 --> statement-breakpoint
 drop function access.must_hold_role(uuid,uuid[]);
+--> statement-breakpoint
+drop function access.role_grants(uuid,timestamp with time zone,text[]);
 --> statement-breakpoint
 drop function access.set_audit_actor(uuid,text,jsonb);
 --> statement-breakpoint
@@ -382,7 +385,10 @@ begin
   else
     r := access.user_effective_scope(u.id, permission);
     if r.scope is null then
-      raise exception using errcode = 'FH403', message = 'forbidden';
+      raise exception using
+        errcode = 'FH403',
+        message = 'forbidden',
+        detail = coalesce(access.lacking_competency(u.id, permission), '');
     end if;
   end if;
   if s.impersonator_id is not null then
@@ -627,6 +633,54 @@ begin
     );
 end $$;
 --> statement-breakpoint
+-- Whether a user was competent at a moment.
+create or replace function access.is_competent(subject uuid, type uuid, at_least integer, moment timestamptz) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  return exists (
+    select from freehold.competencies c
+    where c.user_id = subject
+      and c.type_id = type
+      and c.level >= at_least
+      and c.verified_at <= moment
+      and c.issued_at <= moment
+      and (c.expires_at is null or c.expires_at > moment)
+      and (c.revoked_at is null or c.revoked_at > moment));
+end $$;
+--> statement-breakpoint
+-- What the roles of a user, and those that are delegated to them, would carry at a moment if they, or the delegator, were
+-- competent; of the `wanted` permissions, or of all (null). `name`: of the type.
+create or replace function access.unmet_demands(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, type_id uuid, level integer, name text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select distinct g.permission, g.type_id, g.level, t.name
+  from (
+    select r.role_id, null::uuid as delegator_id from access.roles_of(subject, moment) r (role_id)
+    union
+    select d.role_id, d.delegator_id from access.delegations_to(subject, moment) d where d.role_id is not null
+  ) r
+    cross join lateral access.role_grants(r.role_id, moment, wanted) g
+    join freehold.competency_types t on t.id = g.type_id
+  where not (
+    access.is_competent(subject, g.type_id, g.level, moment)
+    and (r.delegator_id is null or access.is_competent(r.delegator_id, g.type_id, g.level, moment)))
+$$;
+--> statement-breakpoint
+-- Why a permission is not held: {kind: competency, effect: deny, id, name, via, level}. `via`: the name of the type.
+create or replace function access.reason_lacking(type_id uuid, permission text, name text, level integer) returns jsonb
+language sql stable
+return jsonb_build_object(
+  'kind', 'competency', 'effect', 'deny', 'id', type_id, 'name', permission, 'via', name, 'level', level);
+--> statement-breakpoint
+-- What to tell a user who was refused a permission for want of a competency; null: none would have helped.
+create or replace function access.lacking_competency(subject uuid, permission text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select format('This needs the competency %s at level %s, verified and not expired.', d.name, d.level)
+  from access.unmet_demands(subject, now(), array[permission]) d
+  order by d.level, d.name
+  limit 1
+$$;
+--> statement-breakpoint
 -- Why a user held a permission themselves at a moment, by overrides and roles and without delegations; null: they were
 -- denied it. One statement, because each costs more than what it reads; and its plan is kept, because Postgres would
 -- rather plan it anew on every call.
@@ -674,6 +728,9 @@ begin
         where x.role_id = l.role_id
           and x.permission = own_reasons.permission
           and access.in_force(x.starts_at, x.ends_at, moment)
+          and (
+            x.competency_type_id is null
+            or access.is_competent(subject, x.competency_type_id, x.competency_level, moment))
         union all
         select 'all'
         where l.role_id = (select r.id from freehold.roles r where r.is_admin)
@@ -709,6 +766,7 @@ begin
             where x.role_id = ur.role_id
               and x.permission = reaches_all.permission
               and x.scope = 'all'
+              and x.competency_type_id is null
               and access.in_force(x.starts_at, x.ends_at, now()))
         end)
     and not exists (
@@ -764,10 +822,10 @@ begin
     ),
     -- What the delegated roles carry.
     content as materialized (
-      select r.role_id, g.permission, max(g.scope) as scope
+      select r.role_id, g.permission, max(g.scope) as scope, g.type_id, g.level
       from (select distinct x.role_id from d x where x.role_id is not null) r
         cross join lateral access.role_grants(r.role_id, moment, wanted) g
-      group by r.role_id, g.permission
+      group by r.role_id, g.permission, g.type_id, g.level
     ),
     -- The permissions that were delegated by name, and what their delegators hold of them.
     chosen as materialized (
@@ -795,14 +853,14 @@ begin
       where access.in_force(p.starts_at, p.ends_at, moment)
     ),
     carried as materialized (
-      select r.role_id, c.permission, c.scope
+      select r.role_id, c.permission, c.scope, c.type_id, c.level
       from (select distinct h.role_id from held h) r
         cross join lateral (
-          select y.permission, y.scope::access.scope
+          select y.permission, y.scope::access.scope, y.competency_type_id as type_id, y.competency_level as level
           from freehold.role_permissions y
           where y.role_id = r.role_id and access.in_force(y.starts_at, y.ends_at, moment)
           union all
-          select y.name, 'all'
+          select y.name, 'all', null, null
           from freehold.permissions y
           where access.in_force(y.created_at, y.deleted_at, moment)
             and r.role_id = (select z.id from freehold.roles z where z.is_admin)
@@ -813,14 +871,21 @@ begin
       select h.user_id, k.permission, case when h.within then least(k.scope, 'organization') else k.scope end
       from held h
         join carried k on k.role_id = h.role_id
+      where k.type_id is null
+        or access.is_competent(h.user_id, k.type_id, k.level, moment)
+          and access.is_competent(subject, k.type_id, k.level, moment)
       union all
       select o.delegator_id, o.permission, o.scope from overridden o where o.effect = 'grant'
     ),
     found (permission, scope, id, name, via, holder) as (
-      select c.permission, case when x.within then least(c.scope, 'organization') else c.scope end, x.id, x.name, x.via,
-        x.delegator_id
+      select c.permission, max(case when x.within then least(c.scope, 'organization') else c.scope end), x.id, x.name,
+        x.via, x.delegator_id
       from d x
         join content c on c.role_id = x.role_id
+      where c.type_id is null
+        or access.is_competent(x.delegator_id, c.type_id, c.level, moment)
+          and access.is_competent(subject, c.type_id, c.level, moment)
+      group by c.permission, x.id, x.name, x.via, x.delegator_id
       union all
       select c.permission, max(o.scope), c.id, c.name, null, c.delegator_id
       from chosen c
@@ -900,6 +965,102 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
+-- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
+-- another user's permissions is recorded.
+create or replace function access.explain(subject uuid, asked timestamptz) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  moment timestamptz := access.past_or_now(asked);
+  names text[] := access.key_permissions(subject);
+begin
+  if access.permission() is distinct from 'user:read' or access.can_access_user(subject) is not true then
+    return null;
+  end if;
+  if subject is distinct from access.principal() then
+    perform access.record('PERMISSIONS_READ', 'read', 'user', subject::text, null, jsonb_build_object('at', moment));
+  end if;
+  return jsonb_build_object(
+    'user_id', subject,
+    'at', to_char(moment at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'roles', case when access.was_active(subject, moment) then to_jsonb(access.role_names(subject, moment)) else '[]' end,
+    'permissions', coalesce(
+      (
+        select jsonb_agg(
+          jsonb_build_object('permission', x.permission, 'scope', x.scope, 'because', x.because) order by x.permission)
+        from (
+          select
+            g.permission,
+            max(g.scope) as scope,
+            jsonb_agg(
+              access.reason_for(g.kind, g.id, g.name, g.via) || jsonb_build_object('scope', g.scope) order by g.place
+            ) filter (where g.place <= 50) as because
+          from (
+            select y.permission, y.scope, y.kind, y.id, y.name, y.via,
+              row_number() over (partition by y.permission order by y.scope desc, y.id, y.via) as place
+            from (select distinct z.permission, z.scope, z.kind, z.id, z.name, z.via from access.grants(subject, moment) z) y
+          ) g
+          group by g.permission
+        ) x
+      ),
+      '[]'),
+    'denials', coalesce(
+      (
+        select jsonb_agg(jsonb_build_object('permission', x.permission, 'because', x.because) order by x.permission)
+        from (
+          select r.permission, jsonb_agg(r.reason order by r.place, r.id) as because
+          from (
+            select o.permission, 1 as place, o.id, access.reason_against('override', o.id, o.permission) as reason
+            from freehold.overrides o
+            where o.user_id = subject and o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, moment)
+            union all
+            select d.permission, 2, d.type_id, access.reason_lacking(d.type_id, d.permission, d.name, d.level)
+            from access.unmet_demands(subject, moment) d
+            where access.was_active(subject, moment)
+              and d.permission not in (select g.permission from access.grants(subject, moment) g)
+          ) r
+          where names is null or r.permission = any (names)
+          group by r.permission
+        ) x
+      ),
+      '[]')
+  );
+end $$;
+--> statement-breakpoint
+-- The permissions that a role carried at a moment, with what it inherited, and the competency that each demands of the
+-- holder; of the `wanted` ones, or of all (null).
+-- The administrator's carries everything there is. `offset 0` goes from a few roles to what they carry by the index,
+-- however many a recursion is thought to find.
+create or replace function access.role_grants(role uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, scope access.scope, type_id uuid, level integer)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive line (role_id, parent_id) as (
+    select p.role_id, p.parent_id
+    from freehold.role_periods p
+    where p.role_id = role and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select rp.permission, rp.scope::access.scope, rp.competency_type_id, rp.competency_level
+  from line l
+    cross join lateral (
+      select x.permission, x.scope, x.competency_type_id, x.competency_level
+      from freehold.role_permissions x
+      where x.role_id = l.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+      offset 0) rp
+  where wanted is null or rp.permission in (select unnest(wanted))
+  union all
+  select x.name, 'all', null, null
+  from line l
+    join freehold.roles r on r.id = l.role_id and r.is_admin
+    cross join freehold.permissions x
+  where access.in_force(x.created_at, x.deleted_at, moment)
+    and (wanted is null or x.name in (select unnest(wanted)))
+$$;
+--> statement-breakpoint
 -- What a user holds themselves, by roles and overrides.
 create or replace function access.own_grants(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, scope access.scope, kind text, id uuid, name text, via text)
@@ -927,7 +1088,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       cross join lateral (
         select x.permission, x.scope
         from freehold.role_permissions x
-        where x.role_id = h.role_id and access.in_force(x.starts_at, x.ends_at, moment)
+        where x.role_id = h.role_id
+          and access.in_force(x.starts_at, x.ends_at, moment)
+          and (
+            x.competency_type_id is null
+            or access.is_competent(subject, x.competency_type_id, x.competency_level, moment))
         offset 0) rp
     where wanted is null or rp.permission in (select unnest(wanted))
     union all
@@ -958,6 +1123,71 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     and (wanted is null or o.permission in (select unnest(wanted)))
     and o.permission not in (select access.denied_permissions(subject, moment))
 $$;
+--> statement-breakpoint
+-- The names of the permissions that a user holds at a moment, sorted, as far as the API key of this transaction goes:
+-- those of access.grants. Every login and every refresh needs them, and no reasons.
+create or replace function access.permissions_of(subject uuid, moment timestamptz) returns text[]
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  named text[] := access.key_permissions(subject);
+  denied text[] := array(select access.denied_permissions(subject, moment));
+  delegated text[] := '{}';
+  held record;
+begin
+  if not access.was_active(subject, moment) then
+    return '{}';
+  end if;
+  with recursive line (role_id, parent_id) as (
+    select p.role_id, p.parent_id
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = subject
+      and access.in_force(ur.starts_at, ur.ends_at, moment)
+      and access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select array_agg(l.role_id) as line, bool_or(r.is_admin) as everything into held
+  from line l
+    join freehold.roles r on r.id = l.role_id;
+  if held.everything then
+    return array(
+      select x.name
+      from freehold.permissions x
+      where access.in_force(x.created_at, x.deleted_at, moment)
+        and x.name <> all (denied)
+        and (named is null or x.name = any (named))
+      order by x.name);
+  end if;
+  if exists (
+    select from freehold.delegations d
+    where d.delegate_id = subject and access.in_force(d.starts_at, d.ends_at, moment))
+  then
+    delegated := array(select distinct g.permission from access.delegated(subject, moment) g);
+  end if;
+  return array(
+    select n.name
+    from (
+      select x.permission as name
+      from freehold.role_permissions x
+      where x.role_id = any (held.line)
+        and access.in_force(x.starts_at, x.ends_at, moment)
+        and (
+          x.competency_type_id is null
+          or access.is_competent(subject, x.competency_type_id, x.competency_level, moment))
+      union
+      select o.permission
+      from freehold.overrides o
+      where o.user_id = subject and o.effect = 'grant' and access.in_force(o.starts_at, o.ends_at, moment)
+      union
+      select unnest(delegated)
+    ) n
+    where n.name <> all (denied) and (named is null or n.name = any (named))
+    order by n.name);
+end $$;
 --> statement-breakpoint
 -- Refuses when the admitted user does not hold each permission as far as it is handed out, there where the
 -- `receivers` are; without receivers the names of the scopes are compared.
@@ -1350,6 +1580,131 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         join freehold.users u on u.organization_id = h.organization_id
       where h.id = holder and u.id = owner)
 $$;
+--> statement-breakpoint
+-- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
+-- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without an answer, or with one to a
+-- part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request, field, names}.
+create or replace function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  told jsonb;
+begin
+  with c as materialized (
+    select
+      a.n,
+      a.x as answer,
+      a.x ->> 'allowed' = 'false' as is_refused,
+      q.x as asked,
+      case when q.x ? 'user_id' then (q.x ->> 'user_id')::uuid else me end as subject
+    from jsonb_array_elements(answers) with ordinality as a (x, n)
+      join jsonb_array_elements(checks) with ordinality as q (x, n) on q.n = a.n
+  ),
+  said as materialized (
+    select c.n, c.subject, c.is_refused, p.field, p.name, r.id as role_id, coalesce(x.id, r.id) is not null as exists,
+      min(p.place) as place
+    from c
+      cross join lateral (
+        select 'permission' as field, c.asked ->> 'permission' as name, 1::bigint as place
+        union all
+        select 'any_of', y.name, y.place
+        from jsonb_array_elements_text(c.asked -> 'any_of') with ordinality as y (name, place)
+        union all
+        select 'role', c.asked ->> 'role', 1
+      ) p
+      left join freehold.permissions x on x.name = p.name and x.deleted_at is null and p.field <> 'role'
+      left join freehold.roles r on r.name = p.name and r.deleted_at is null and p.field = 'role'
+    where p.name is not null and c.subject is not null
+    group by c.n, c.subject, c.is_refused, p.field, p.name, r.id, x.id
+  ),
+  who as materialized (
+    select x.subject, access.was_active(x.subject, now()) as is_active
+    from (select distinct s.subject from said s where s.is_refused) x
+  ),
+  -- The roles that carry more than the API key names.
+  beyond as materialized (
+    select x.role_id
+    from (select distinct s.role_id from said s where s.role_id is not null and s.subject = me and names is not null) x
+    where exists (select from access.role_grants(x.role_id, now()) g where g.permission <> all (names))
+  ),
+  denied as materialized (
+    select o.user_id, o.permission, o.id
+    from who w
+      join freehold.overrides o on o.user_id = w.subject
+    where o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, now())
+  ),
+  -- Of several demands for one permission the lowest is told.
+  demanded as materialized (
+    select distinct on (w.subject, q.permission) w.subject, q.permission, q.type_id, q.level, q.name
+    from who w
+      cross join lateral access.unmet_demands(
+        w.subject, now(), array(select s.name from said s where s.subject = w.subject and s.field <> 'role')) q
+    where w.is_active
+    order by w.subject, q.permission, q.level, q.name
+  ),
+  why as (
+    select s.n, s.name, s.place, k.kind, q.type_id, q.level, q.name as type,
+      case k.kind when 'override' then d.id when 'api_key' then access.key() end as id
+    from said s
+      join who w on w.subject = s.subject
+      left join denied d on d.user_id = s.subject and d.permission = s.name and s.field <> 'role'
+      left join demanded q on q.subject = s.subject and q.permission = s.name and s.field <> 'role'
+      cross join lateral (
+        select case
+          when s.subject = me and (s.role_id in (select b.role_id from beyond b) or (s.role_id is null and s.name <> all (names)))
+            then 'api_key'
+          when not w.is_active then 'inactive'
+          when d.id is not null then 'override'
+          when q.type_id is not null then 'competency'
+          else 'not_held'
+        end as kind
+      ) k
+    where s.is_refused
+      and s.exists
+      -- What is held elsewhere has its reason already.
+      and (s.n, s.name) not in (
+        select c.n, b.x ->> 'name'
+        from c
+          cross join lateral jsonb_array_elements(c.answer -> 'because') as b (x)
+        where c.is_refused)
+    group by s.n, s.name, s.place, k.kind, q.type_id, q.level, q.name, 8
+  ),
+  reasons as (
+    select
+      y.n,
+      jsonb_agg(
+        case y.kind
+          when 'competency' then access.reason_lacking(y.type_id, y.name, y.type, y.level)
+          else access.reason_against(y.kind, y.id, y.name)
+        end
+        order by y.place, y.id) as because
+    from why y
+    group by y.n
+  ),
+  errors as (
+    select c.n, jsonb_build_object('code', 'not_found', 'field', 'user_id') as error
+    from c
+    where c.subject is null
+    union all
+    select s.n, jsonb_build_object(
+      'code', 'invalid_request',
+      'field', s.field,
+      'names', jsonb_agg(s.name order by s.place))
+    from said s
+    where not s.exists
+    group by s.n, s.field
+  )
+  select jsonb_agg(
+    c.answer
+      || jsonb_build_object('because', jsonb_path_query_array(
+        (c.answer -> 'because') || coalesce(r.because, '[]'), '$[0 to 49]'))
+      || case when e.error is null then '{}' else jsonb_build_object('error', e.error) end
+    order by c.n)
+  into told
+  from c
+    left join reasons r on r.n = c.n
+    left join errors e on e.n = c.n;
+  return told;
+end $$;
 --> statement-breakpoint
 -- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
 -- with audit triggers.
@@ -1887,6 +2242,71 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   from jsonb_to_recordset(found) f (user_id uuid, version text)
   where not exists (select from freehold.users u where u.id = f.user_id and u.avatar = f.version)
 $$;
+--> statement-breakpoint
+-- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
+-- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
+-- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
+create or replace function access.substitute(subject uuid, permission text) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  chain jsonb := '[]';
+  met uuid[] := array[subject];
+  acting uuid := subject;
+  d record;
+begin
+  if access.permission() is distinct from 'delegation:read'
+    or not exists (
+      select
+      from freehold.users u
+      where u.id = subject
+        and (access.scope() = 'all' or u.id = any (access.scope_owner_ids()) or u.unit_id = any (access.scope_unit_ids()))
+    ) then
+    return null;
+  elsif not exists (
+    select from freehold.permissions p where p.name = substitute.permission and p.deleted_at is null
+  ) then
+    perform access.refuse('invalid_request', 'is not a permission of this tenant', 'query/permission');
+  elsif not access.was_active(subject, now()) or access.decide(subject, permission, now()) is null then
+    return jsonb_build_object('user_id', subject, 'acting_user_id', null, 'chain', chain);
+  end if;
+  loop
+    select x.id, x.delegate_id
+    into d
+    from freehold.delegations x
+    where x.delegator_id = acting
+      and access.in_force(x.starts_at, x.ends_at, now())
+      and x.decision = 'approved'
+      and x.revoked_at is null
+      and x.delegate_id <> all (met)
+      and access.own_scope(acting, permission, now()) is not null
+      and case
+        when x.role_id is null then exists (
+          select
+          from freehold.delegation_permissions p
+          where p.delegation_id = x.id
+            and p.permission = substitute.permission
+        )
+        else
+          x.role_id in (select access.roles_of(acting, now()))
+          and exists (select from access.role_grants(x.role_id, now()) g where g.permission = substitute.permission)
+      end
+      and access.was_active(x.delegate_id, now())
+      and exists (select from access.roles_of(x.delegate_id, now()))
+      -- Nobody acts who is denied it, or lacks a competency that it demands.
+      and access.decide(x.delegate_id, substitute.permission, now()) is not null
+    order by x.starts_at desc, x.created_at desc, x.id
+    limit 1;
+    exit when not found;
+    -- A line of thousands would take seconds.
+    if cardinality(met) > 50 then
+      perform access.refuse('limit_reached', 'More than 50 users act for each other in a line here: ask for one of them.');
+    end if;
+    chain := chain || jsonb_build_object('delegation_id', d.id, 'from', acting, 'to', d.delegate_id);
+    acting := d.delegate_id;
+    met := met || acting;
+  end loop;
+  return jsonb_build_object('user_id', subject, 'acting_user_id', acting, 'chain', chain);
+end $$;
 --> statement-breakpoint
 -- The rows that the admitted user reads with employee:read_sensitive, of those that are asked for.
 create or replace function access.sensitive_of(employees uuid[]) returns table (
@@ -4343,6 +4763,54 @@ begin
   end loop;
 end $$;
 --> statement-breakpoint
+-- The caller must hold what they grant to a role. Each row is checked before it is written, so that no grant gives
+-- the caller what they must hold to make it; and as they held it a microsecond ago, before this transaction.
+create or replace function access.before_role_permission() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+begin
+  if tg_op = 'UPDATE' then
+    if me is not null and exists (select from freehold.roles r where r.id = new.role_id and r.is_admin) then
+      perform access.refuse('illegal_state',
+        'The administrator role carries every permission: none can be removed from it.');
+    end if;
+    new.ends_at := access.ends(old.starts_at, old.ends_at, new.ends_at);
+    -- For the first permission that this transaction takes out of the role: those that are left are among what its
+    -- holders have.
+    if not exists (
+      select from freehold.role_permissions rp where rp.role_id = new.role_id and rp.ends_at = now()
+    ) then
+      perform access.require_power_of(access.holders_of(new.role_id));
+    end if;
+    return new;
+  -- `for share`, because deleting the permission is an update of its row.
+  elsif not exists (
+    select from freehold.permissions p where p.name = new.permission and p.deleted_at is null for share
+  ) then
+    perform access.refuse('invalid_request',
+      format('%s is not a permission of this tenant', new.permission), 'permissions');
+  end if;
+  if new.competency_type_id is not null and not exists (
+    select from freehold.competency_types t where t.id = new.competency_type_id and t.retired_at is null for share
+  ) then
+    perform access.refuse('invalid_request',
+      format('%s is not a competency type of this tenant', new.competency_type_id), 'permissions');
+  end if;
+  -- The holders of the role do not become others meanwhile (before_role). Not shared, because the same transaction may
+  -- then change the parent.
+  perform pg_advisory_xact_lock(hashtext('freehold.roles.parent_id'));
+  -- Who holds it everywhere holds it wherever the role is held: most do, and a role may get hundreds of grants.
+  if me is not null
+    and access.own_scope(me, new.permission, now() - interval '1 microsecond') is distinct from 'all' then
+    perform access.user_must_hold(
+      array[new.permission],
+      array[new.scope]::access.scope[],
+      access.holders_of(new.role_id));
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
 -- Whether there is somebody like that, besides one user when one is given. True where no role is the administrator's.
 create or replace function access.has_admin(besides uuid default null) returns boolean
 language sql volatile set search_path = pg_catalog, pg_temp as $$
@@ -4849,6 +5317,7 @@ revoke execute
     access.invited_roles(jsonb,freehold.invitations),
     access.inviter_name(freehold.users),
     access.is_about(freehold.audit_log,freehold.audit_detail,uuid),
+    access.is_competent(uuid,uuid,integer,timestamp with time zone),
     access.is_held_within(uuid,uuid,timestamp with time zone),
     access.is_named_in(jsonb,text[]),
     access.is_open_organization(uuid),
@@ -4856,6 +5325,7 @@ revoke execute
     access.is_wipe_due(),
     access.join_as(freehold.invitations,uuid,freehold.roles[]),
     access.join_by_invitation(uuid,text,bytea),
+    access.lacking_competency(uuid,text),
     access.let_go(freehold.users,freehold.organizations),
     access.mail_invitation(freehold.invitations,text),
     access.may_still_invite(freehold.invitations),
@@ -4868,11 +5338,13 @@ revoke execute
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
     access.reaches_owner(uuid,access.scope,uuid),
+    access.reason_lacking(uuid,text,text,integer),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
     access.require_place(freehold.invitations),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
+    access.role_grants(uuid,timestamp with time zone,text[]),
     access.roles_still_given(freehold.invitations,uuid),
     access.sensitive_of(uuid[]),
     access.set_audit_actor(uuid,text,jsonb,uuid),
@@ -4883,6 +5355,7 @@ revoke execute
     access.unit_of_organization(uuid),
     access.units_around(uuid,access.scope),
     access.unknown_avatars(jsonb),
+    access.unmet_demands(uuid,timestamp with time zone,text[]),
     access.valid_invitation(bytea,boolean),
     access.why_not_given(uuid,freehold.roles,uuid,boolean),
     access.wipe_organizations(integer)
@@ -4906,6 +5379,10 @@ grant insert (id, user_id, document_type, document_number, given_names, family_n
 --> statement-breakpoint
 grant insert (organization_id)
   on freehold.user_roles
+  to freehold_app;
+--> statement-breakpoint
+grant insert (competency_type_id, competency_level)
+  on freehold.role_permissions
   to freehold_app;
 --> statement-breakpoint
 grant insert (organization_id), update (organization_id, avatar)
