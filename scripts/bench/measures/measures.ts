@@ -6,6 +6,7 @@ import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
 import { bundle } from './bundle.ts'
 import { crowdedRun } from './crowded-run.ts'
+import { demands } from './demands.ts'
 import { document } from './document.ts'
 import { json } from './json.ts'
 import { limits } from './limits.ts'
@@ -27,6 +28,7 @@ export const measures: Measure[] = [
   verify,
   admission,
   authorization,
+  demands,
   postgres,
   lists,
   limits,
