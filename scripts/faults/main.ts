@@ -14,6 +14,14 @@ const REPORT = `${ROOT}.wrangler/tests.json`
 const AT_ONCE = 3
 const RUN_SECONDS = 600
 const PART = /^([1-9])\/([1-9])$/
+const HELP = `What takes long by nature, in runs of some ten minutes, three at a time.
+
+  npm run test:faults -- [options] [files]
+
+  --part 2/6     the second of six parts; all of them without it
+  --help         show this
+
+Other options are Vitest's.`
 const { part, given } = asked(process.argv.slice(2))
 type Run = { name: string; project: string; files: string[]; seconds: number }
 const whole = (project: string): Run => ({ name: project, project, files: [], seconds: RUN_SECONDS / 2 })
@@ -29,6 +37,10 @@ const RUNS = ALL.filter((_, i) => i % part.of === part.index)
 
 /** Which part of the runs is wanted, and what Vitest is told. */
 function asked(options: string[]) {
+  if (options.includes('--help')) {
+    console.log(HELP)
+    process.exit(0)
+  }
   const at = options.indexOf('--part')
   if (at < 0) return { part: { index: 0, of: 1 }, given: options }
   const [, index, of] = (PART.exec(options[at + 1] ?? '') ?? []).map(Number)
