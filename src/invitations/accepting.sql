@@ -10,7 +10,7 @@
 -- invitation is locked and closed in the transaction that gives what it promises; the counters are those of every
 -- user; and its inviter is judged anew (giving.sql). Whoever has no token learns nothing.
 --
--- Locks: counters, the user, the invitation, their rows, roles.
+-- Locks: counters, the user, organizations by their ids, the invitation, their rows, roles.
 
 -- The invitation of a token that can be accepted now, or null. With `is_held` it is locked, so that of several requests
 -- one goes first.
@@ -20,6 +20,15 @@ declare
   i freehold.invitations;
 begin
   if is_held then
+    -- As whoever wipes an organization out locks them, and both organizations of two who change places in one order.
+    perform
+    from freehold.organizations o
+    where o.id in (
+      select x.organization_id from freehold.invitations x where x.token_hash = presented
+      union
+      select u.organization_id from freehold.users u where u.id = access.principal())
+    order by o.id
+    for no key update;
     perform from freehold.invitations x where x.token_hash = presented for update;
   end if;
   select * into i
@@ -156,6 +165,11 @@ begin
     unit_id = case when moves then i.unit_id else x.unit_id end,
     email_verified = true
   where x.id = u.id;
+  -- What they hold is measured from the new unit now, and it is the inviter who put them there.
+  if moves and not access.covers_power_of(i.inviter_id, u.id) then
+    perform access.refuse('forbidden',
+      'You have power over users that whoever invited you lacks there: an administrator must move you.');
+  end if;
   answer := access.join_as(i, u.id, given);
   perform set_config('access.claims', claimed, true);
   return answer;

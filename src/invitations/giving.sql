@@ -39,6 +39,40 @@ language sql stable set plan_cache_mode = force_generic_plan set search_path = p
   )
 $$;
 
+-- Whether somebody has the power over others that a user has, there where it is measured from the user's unit: all that
+-- moving the user there gives them. `anywhere`: and the power that is not measured from it.
+create function access.covers_power_of(giver uuid, subject uuid, anywhere boolean default false) returns boolean
+language sql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+  with mine as materialized (
+    select g.permission, max(g.scope) as scope
+    from access.own_grants(giver, now() - interval '1 microsecond') g
+    group by g.permission
+  ),
+  needed as materialized (
+    select p.permission, max(p.scope) as scope
+    from access.potential_grants(
+      array[subject], array(select x.name from freehold.permissions x where x.is_administrative)) p
+    where p.scope > 'own'
+      and (anywhere or p.holder = subject)
+    group by p.permission
+  )
+  select giver = subject or not exists (
+    select
+    from needed n
+      left join mine m on m.permission = n.permission
+      cross join freehold.users u
+    where u.id = subject
+      and (
+        m.scope is null
+        or m.scope < n.scope
+        or (
+          m.scope <> 'all'
+          and not access.units_around(u.unit_id, n.scope) <@ array(select access.units_in_scope(giver, m.scope))
+        )
+      )
+  )
+$$;
+
 -- The units that a scope reaches from a place.
 create function access.units_around(place uuid, scope access.scope) returns uuid[]
 language sql stable set search_path = pg_catalog, pg_temp as $$

@@ -146,3 +146,43 @@ it('whoever manages one organization invites to it alone, and gives what is held
   const accepted = await accept(AT, { token, password: PASSWORD })
   expect(accepted.body).toMatchObject({ organization_id: mine, roles: ['a group of it', 'user'] })
 })
+
+it('nobody brings power over people along that whoever invited them lacks there', async () => {
+  const [from, to] = [await organization('Power here'), await organization('Power there')]
+  const head = await all.member('head', {
+    can: { 'user:read': 'department', 'user:update': 'department', 'user:delete': 'department' },
+  })
+  await all.ask(`/organizations/${from}/members/${head.id}`, { method: 'PUT' })
+  const inviter = await all.member('weak-inviter', { can: { 'invitation:create': 'team', 'user:read': 'team' } })
+  await all.ask(`/organizations/${to}/members/${inviter.id}`, { method: 'PUT' })
+  const weak = await invited(all.realm, inviter.token, { email: head.email, organization_id: to })
+  expectProblem(await accept(AT, { token: weak.token }, head.token), 403, 'forbidden')
+  expect(await organizationOf(head.id)).toBe(from)
+  // It is open still; and whoever has that power there may bring them.
+  const strong = await all.member('strong-inviter', {
+    can: {
+      'invitation:create': 'department',
+      'user:read': 'department',
+      'user:update': 'department',
+      'user:delete': 'department',
+    },
+  })
+  await all.ask(`/organizations/${to}/members/${strong.id}`, { method: 'PUT' })
+  await all.realm.asOwner(sql`update freehold.invitations set inviter_id = ${strong.id} where id = ${weak.id}`)
+  expect((await accept(AT, { token: weak.token }, head.token)).body).toMatchObject({ organization_id: to })
+})
+
+it('people who accept while the organization is wiped out, and who change places, wait for each other in one order', async () => {
+  const [left, right] = [await organization('Left side'), await organization('Right side')]
+  const people = await Promise.all(Array.from({ length: 6 }, (_, n) => all.member(`swapped-${n}`)))
+  const held: { token: string }[] = []
+  for (const [n, one] of people.entries()) {
+    await all.ask(`/organizations/${n % 2 ? left : right}/members/${one.id}`, { method: 'PUT' })
+    held.push(await invited(all.realm, bo, { email: one.email, organization_id: n % 2 ? right : left }))
+  }
+  const swaps = people.map((one, n) => accept(AT, { token: held[n]?.token }, one.token))
+  const wiping = all.ask(`/organizations/${left}?confirm=Left%20side`, { method: 'DELETE' })
+  const statuses = (await Promise.all([...swaps, wiping])).map(({ status }) => status)
+  expect(statuses.filter((status) => status >= 500)).toEqual([])
+  expect(statuses.at(-1)).toBe(202)
+})
