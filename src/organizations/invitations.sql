@@ -1,9 +1,24 @@
--- Open invitations, as an organization and the current user show them. Their table is another room's, and a database
+-- Open invitations, as an organization and the current user show them, and whether an organization shows its users. Their table is another room's, and a database
 -- that has none yet has no invitations.
 --
 -- Threat: who only reads an organization learns whom others have invited; somebody who entered an address that is not
 -- theirs learns to what its owner is invited. So the first takes invitation:read as far as the organization, and the
 -- second an address that is verified.
+
+-- Whether the caller may read the users of an organization.
+create function access.reads_users_of(organization uuid) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  far record;
+begin
+  if access.principal() is null then
+    return false;
+  end if;
+  far := access.effective_scope(access.principal(), 'user:read');
+  return coalesce(
+    far.scope = 'all'
+    or exists (select from freehold.organizations o where o.id = organization and o.unit_id = any (far.units)), false);
+end $$;
 
 -- The newest hundred of an organization: [{id, email, expires_at}].
 create function access.invitations_of(organization uuid) returns jsonb
@@ -76,6 +91,7 @@ begin
 end $$;
 
 grant execute on function
+  access.reads_users_of(uuid),
   access.invitations_of(uuid),
   access.own_invitations()
 to freehold_app;

@@ -29,9 +29,9 @@ const columns = sql`u.id, u.username, u.email, u.given_name, u.family_name, u.ro
   ${rfc3339('u.created_at')} as created_at`
 
 /** The statement of a page of members, by username, with one row more than `limit`. `after` is the last row of the page before. */
-export function memberPage(id: string, limit: number, after: string[] | null): SQL {
+export function memberPage(id: string, limit: number, after: string[] | null, further = sql``): SQL {
   const beyond = after ? sql`and (u.username collate "C", u.id) > (${after[0]}::text, ${after[1]}::uuid)` : sql``
-  return sql`select ${columns} from freehold.users u where u.organization_id = ${id} ${beyond}
+  return sql`select ${columns} from freehold.users u where u.organization_id = ${id} ${beyond} ${further}
     order by u.username collate "C", u.id limit ${limit + 1}`
 }
 

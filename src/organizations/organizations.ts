@@ -126,7 +126,7 @@ export async function listOrganizations(
  * `organization:read`. Fails with not_found.
  */
 export async function getOrganization(ctx: Ctx, id: string): Promise<z.infer<typeof OrganizationDetails>> {
-  const members = memberPage(id, 50, null)
+  const members = memberPage(id, 50, null, sql`and (select access.reads_users_of(${id}::uuid))`)
   const units = sql`select n.id, n.kind, n.name, n.parent_id from freehold.units n where n.organization_id = ${id} and n.parent_id is not null order by n.name, n.id limit 100`
   const [found, people, below, invited] = await ctx.run(
     ctx.db.execute(one(id)),

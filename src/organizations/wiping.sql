@@ -15,6 +15,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'people', (select count(*) from freehold.users u where u.organization_id = organization),
     'active_people', (select count(*) from freehold.users u where u.organization_id = organization and u.is_active),
+    'employees', (
+      select count(*)
+      from freehold.employees e
+        join freehold.units n on n.id = e.unit_id
+      where n.organization_id = organization),
     'units', (select count(*) from freehold.units n where n.organization_id = organization and n.parent_id is not null),
     'roles', (
       select count(*)
@@ -70,24 +75,55 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (select from freehold.organizations o where o.state = 'ending')
 $$;
 
--- Lets users of one organization go, at most so many; when nobody is left it ends: {is_done, wiped}.
+-- Lets users of one organization go, at most so many, then its employees; when nobody is left it ends: {is_done, wiped,
+-- failed?}. One that fails goes to the end of the line, and `failed` says why: the others do not wait for it.
 create function access.wipe_organizations(at_most integer) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   o freehold.organizations;
-  u freehold.users;
 begin
   select * into o from freehold.organizations x where x.state = 'ending' order by x.updated_at, x.id limit 1;
   if o.id is null then
     return jsonb_build_object('is_done', true, 'wiped', 0);
   end if;
+  begin
+    if not access.wipe_some_of(o, at_most) then
+      return jsonb_build_object('is_done', false, 'wiped', 0);
+    end if;
+  exception when others then
+    update freehold.organizations x set updated_at = clock_timestamp() where x.id = o.id;
+    return jsonb_build_object('is_done', false, 'wiped', 0, 'failed', jsonb_build_object('id', o.id, 'error', sqlerrm));
+  end;
+  return jsonb_build_object('is_done', not access.is_wipe_due(), 'wiped', 1);
+end $$;
+
+-- Whether an organization has ended, after at most so many of its users or employees were let go.
+create function access.wipe_some_of(o freehold.organizations, at_most integer) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  moved integer;
+begin
   for u in
     select * from freehold.users x where x.organization_id = o.id order by x.id limit at_most for no key update
   loop
     perform access.let_go(u, o);
   end loop;
   if exists (select from freehold.users x where x.organization_id = o.id) then
-    return jsonb_build_object('is_done', false, 'wiped', 0);
+    return false;
+  end if;
+  -- Employees stay, in no unit.
+  update freehold.employees e
+  set unit_id = null
+  where e.id in (
+    select x.id
+    from freehold.units n
+      join freehold.employees x on x.unit_id = n.id
+    where n.organization_id = o.id
+    limit at_most);
+  get diagnostics moved = row_count;
+  if moved = at_most then
+    return false;
   end if;
   delete from freehold.units n where n.organization_id = o.id;
   update freehold.organizations x
@@ -97,16 +133,17 @@ begin
   perform access.record(
     'ORGANIZATION_WIPED', 'delete', 'organization', o.id::text, null,
     o.ending_counts || jsonb_build_object('fate', o.ending_people), 40);
-  return jsonb_build_object('is_done', not access.is_wipe_due(), 'wiped', 1);
+  return true;
 end $$;
 
--- Lets one user go as it was asked for. The last administrator stays as they are, without the organization.
+-- Lets one user go as it was asked for. The last administrator stays as they are, without the organization; so does
+-- whoever has got power meanwhile that whoever began lacks.
 create function access.let_go(u freehold.users, o freehold.organizations) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   -- An erased user never changes again, and belongs to none.
   update freehold.users x set organization_id = null where x.id = u.id;
-  if o.ending_people = 'keep' then
+  if o.ending_people = 'keep' or not access.covers_power_of(o.ending_by, u.id, anywhere => true) then
     return;
   end if;
   begin

@@ -21,6 +21,7 @@ export const WipeCounts = z
   .object({
     people: z.int(),
     active_people: z.int(),
+    employees: z.int().openapi({ description: 'They stay, in no unit' }),
     units: z.int().openapi({ description: 'Below the one that it is' }),
     roles: z.int().openapi({ description: 'Assignments that end: held within it' }),
   })

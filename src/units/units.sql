@@ -19,7 +19,7 @@ begin
   if tg_op = 'UPDATE'
     and old.organization_id is not null
     and old.parent_id is null
-    and access.permission() = 'unit:update'
+    and access.permission() in ('unit:update', 'organization:create')
     and (new.kind, new.name, new.parent_id) is distinct from (old.kind, old.name, old.parent_id) then
     perform access.refuse('illegal_state', 'This unit is an organization: change the organization instead.');
   elsif tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
@@ -30,6 +30,13 @@ begin
     new.organization_id := (select u.organization_id from freehold.units u where u.id = new.parent_id);
   elsif tg_op = 'UPDATE' then
     new.organization_id := null;
+  end if;
+  if access.principal() is not null
+    and new.parent_id is not null
+    and new.organization_id is not null
+    and (tg_op = 'INSERT' or new.organization_id is distinct from old.organization_id)
+    and not access.is_open_organization(new.organization_id) then
+    perform access.refuse('illegal_state', 'This organization is being wiped out.');
   end if;
   if is_limited and tg_op = 'UPDATE' and new.organization_id is distinct from old.organization_id then
     perform access.refuse('forbidden', 'This needs access to all units.');

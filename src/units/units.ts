@@ -121,15 +121,22 @@ export async function changeUnit(ctx: Ctx, id: string, wanted: z.infer<typeof Un
 export const replaceUnit = (ctx: Ctx, id: string, { kind, name, parent_id = null }: z.infer<typeof NewUnit>, ifMatch?: string) =>
   changeUnit(ctx, id, { kind, name, parent_id }, ifMatch)
 
+/** What a unit contains, by the constraint that keeps it. */
+const CONTENTS: Record<string, string> = {
+  users_unit_id_units_id_fk: 'users',
+  units_parent_id_units_id_fk: 'units',
+  employees_unit_id_units_id_fk: 'employees',
+}
+
 /**
- * Deletes an empty unit. One round trip; `unit:delete`. Fails with not_found, in_use (says whether users or units are in it),
+ * Deletes an empty unit. One round trip; `unit:delete`. Fails with not_found, in_use (says whether users, units or employees are in it),
  * forbidden (the caller can read the unit but it is not within their scope).
  */
 export async function removeUnit(ctx: Ctx, id: string): Promise<void> {
   const remove = sql`delete from freehold.units u where u.id = ${id} returning u.id`
   const [, removed] = await ctx.run(ctx.db.execute(reach(id)), ctx.db.execute(remove)).catch((error: unknown) => {
     const broken = brokenConstraint(error)
-    const within = broken === 'users_unit_id_units_id_fk' ? 'users' : broken === 'units_parent_id_units_id_fk' ? 'units' : null
+    const within = CONTENTS[broken ?? '']
     throw within ? new Problem('in_use', `The unit still contains ${within}.`, { cause: error }) : error
   })
   if (rowsOf(removed).length === 0) throw new Problem('not_found')

@@ -61,7 +61,7 @@ const audited = (id: string) =>
 describe('wiping out', () => {
   it('counts what goes in a dry run, with or without the name, and changes nothing', async () => {
     const { id } = await made('Counted', 2)
-    const counts = { people: 2, active_people: 2, units: 1, roles: 1 }
+    const counts = { people: 2, active_people: 2, employees: 0, units: 1, roles: 1 }
     for (const query of ['dry_run=true', 'dry_run=true&confirm=Wrong&people=erase']) {
       const answer = await wipe(id, query)
       expect([answer.status, answer.body, answer.trips]).toEqual([200, counts, 1])
@@ -104,7 +104,7 @@ describe('wiping out', () => {
     expectProblem(await api(`/units/${team}`), 404, 'not_found')
     expect((await api(`/users/${first}/roles`)).body.data.map((one: any) => one.role)).toEqual(['user'])
     const [begun, done] = await audited(id)
-    const counts = { people: 3, active_people: 3, units: 1, roles: 1, fate: 'keep' }
+    const counts = { people: 3, active_people: 3, employees: 0, units: 1, roles: 1, fate: 'keep' }
     expect(begun).toMatchObject({ activity_type: 'ORGANIZATION_ENDING', after: { ...counts, name: 'Kept' } })
     expect(done).toMatchObject({ activity_type: 'ORGANIZATION_WIPED', after: counts })
     const [row] = await realm.asOwner(sql`select * from freehold.organizations where id = ${id}`)
