@@ -13,7 +13,7 @@
 --   updates        the columns that it may change; null: all; '{}': it changes none
 --   deletes        whether it deletes rows; otherwise they end, or are marked
 --   inserted_with, updated_with   the actions that make and change rows
---   of_others      what a user is the owner of is not theirs to write
+--   of_others      what a user is the owner of is not theirs to write, below scope `all`
 --   selects        the columns that the Worker reads; null: all
 create procedure access.protect(
   relation regclass,
@@ -52,7 +52,8 @@ declare
   end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
   written text := case
-    when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside))
+    when of_others then format('(%s or (%s) and %I is distinct from (select access.principal()))',
+      everything, concat_ws(' or ', in_unit, beside), owner)
     else reached
   end;
 begin

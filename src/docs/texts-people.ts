@@ -31,7 +31,7 @@ export const people = {
   reportEmployees: 'Without `at` those who are employed now; by status also those who have left.',
   countEmployees: 'At most 400 steps. Whose beginning is not known counts since they were entered.',
   getEmployee: 'What is sensitive is masked without `employee:read_sensitive`.',
-  updateEmployee: 'Fields that are left out stay. Nobody changes what is kept of themselves.',
+  updateEmployee: 'Fields that are left out stay. Below scope `all` nobody changes what is kept of themselves.',
   terminateEmployee:
     'The account ends at the same moment: its sessions, API keys and delegations too. This needs the power over others that its user holds.',
   reinstateEmployee: 'Sessions, keys and delegations that ended stay ended.',

@@ -31,12 +31,33 @@ begin
     select e.id, e.document_number, e.birth_date, e.address, e.district, e.emergency_contact, e.emergency_phone
     from freehold.employees e
     where e.id = any (employees)
-      and (s.scope = 'all' or e.unit_id = any (s.units) or e.user_id = any (s.owners));
+      and access.is_sensitive_to(e, s.scope, s.units, s.owners);
 end $$;
+
+-- Whether a scope of employee:read_sensitive reaches an employee.
+create function access.is_sensitive_to(e freehold.employees, scope access.scope, units uuid[], owners uuid[]) returns boolean
+language sql stable
+return scope = 'all'
+  or coalesce(e.unit_id = any (units), false)
+  or coalesce(e.user_id = any (owners), false)
+  or scope = 'organization' and exists (select from freehold.users u where u.id = e.user_id and u.unit_id = any (units));
 
 create function access.before_employee() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  s record;
 begin
+  if tg_op = 'UPDATE'
+    and (new.unit_id, new.user_id) is distinct from (old.unit_id, old.user_id)
+    and access.principal() is not null
+  then
+    s := access.effective_scope(access.principal(), 'employee:read_sensitive');
+    if access.is_sensitive_to(new, s.scope, s.units, s.owners)
+      and not access.is_sensitive_to(old, s.scope, s.units, s.owners)
+    then
+      perform access.refuse('forbidden', 'You would read what you may not read of this employee: somebody else must do this.');
+    end if;
+  end if;
   new.updated_at := now();
   if new.user_id is not null
     and (tg_op = 'INSERT' or new.user_id is distinct from old.user_id)
@@ -71,7 +92,7 @@ call access.audited('freehold.employees', 'employee',
   '{document_number,birth_date,address,district,emergency_contact,emergency_phone}',
   '{updated_at,name,document_hint}');
 
--- Nobody writes what is said of themselves. When somebody ends is not written but decided (terminating.sql).
+-- Below scope `all` nobody writes what is said of themselves. When somebody ends is not written but decided (terminating.sql).
 call access.protect('freehold.employees', 'employee',
   owner => 'user_id',
   unit => 'unit_id',

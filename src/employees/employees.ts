@@ -16,7 +16,9 @@ import { Email } from '../names/addresses.ts'
 import { Name, PlainName } from '../names/names.ts'
 import { Phone } from '../users/fields.ts'
 
-export const Day = z.iso.date({ error: 'must be a date like 2026-03-01' })
+export const Day = z.iso
+  .date({ error: 'must be a date like 2026-03-01' })
+  .refine((day) => !day.startsWith('0000'), 'must lie in the years 1 to 9999')
 const Status = z.enum(['active', 'inactive', 'terminated'])
 
 export const Employee = z
@@ -57,7 +59,10 @@ export const EmployeeList = pageOf(Employee).openapi('EmployeeList')
 
 const Required = z.object({
   document_type: PlainName(20),
-  document_number: Line(64),
+  // However it is typed, one document is one.
+  document_number: PlainName(64)
+    .refine((number) => number.length > 64 || number.normalize('NFKC').length <= 64, 'must have at most 64 characters')
+    .normalize('NFKC'),
   given_names: Name(255),
   family_name: Name(255),
 })
@@ -163,6 +168,7 @@ export async function listEmployees(ctx: Ctx, query: z.infer<typeof EmployeeQuer
     sorted: sql`page.key collate "C" ${direction}, page.id ${direction}`,
     limit: limit + 1,
     walk: true,
+    beside: true,
   })
   const [result] = await ctx.run(
     ctx.db.execute(sql`with page as materialized (${page})

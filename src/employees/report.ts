@@ -86,8 +86,8 @@ export async function headcount(
 ): Promise<z.infer<typeof Headcount>> {
   const [result] = await ctx.run(
     ctx.db.execute(sql`with days as materialized (
-        select g::date as day, (g::date + 1)::timestamp at time zone 'utc' as ends, row_number() over (order by g) as place
-        from generate_series(${from}::date::timestamp, ${to}::date::timestamp, ${`1 ${step}`}::interval) g),
+        select g.day, (g.day + 1)::timestamp at time zone 'utc' as ends, row_number() over (order by g.day) as place
+        from (select (${from}::date + n * ${`1 ${step}`}::interval)::date as day from generate_series(0, 3660) n) g where g.day <= ${to}::date),
       edges as materialized (select array_agg(d.ends order by d.day) as at from days d),
       moves as materialized (
         select width_bucket(coalesce(access.began_at(e.contractor_since, e.employed_since), e.created_at), x.at) as place, count(*) as n from freehold.employees e, edges x group by 1

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { check, date, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { boolean, check, date, index, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { freehold, moment } from '../kernel/schema.ts'
 import { units } from '../units/table.ts'
 import { users } from '../users/table.ts'
@@ -40,6 +40,9 @@ export const employees = freehold.table(
     employed_since: date(),
     terminated_at: moment(),
     termination_reason: text(),
+    /** Whether that ended the account, and when the account was to end before. */
+    ends_account: boolean().notNull().default(false),
+    account_was_to_end_at: moment(),
     email: text(),
     phone: text(),
     address: text(),

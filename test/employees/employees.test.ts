@@ -151,13 +151,16 @@ describe('what is sensitive', () => {
       sql`select a.attname from pg_attribute a where a.attrelid = 'freehold.employees'::regclass and a.attnum > 0
         and not has_column_privilege('freehold_app', a.attrelid, a.attnum, 'select') order by 1`,
     )
+    // Two are of the account, for reinstating.
     expect(columns.map(({ attname }) => attname)).toEqual([
+      'account_was_to_end_at',
       'address',
       'birth_date',
       'district',
       'document_number',
       'emergency_contact',
       'emergency_phone',
+      'ends_account',
     ])
     await post(employee({ address: 'Av. Secreta 99' }))
     const found = await realm.asOwner(sql`select from freehold.audit_detail d where to_jsonb(d)::text like '%Av. Secreta%'`)

@@ -1,6 +1,15 @@
 /** What organizations say: English -> Spanish. */
 export const organizations = {
   'Another organization has this name.': 'Otra organización tiene este nombre.',
+  'You have power over users that whoever invited you lacks there: an administrator must move you.':
+    'Usted tiene poder sobre usuarios que quien le invitó no tiene allí: un administrador debe trasladarle.',
+  'This user is an employee who was terminated: undo that first.':
+    'Este usuario es un empleado que ha cesado: deshaga eso primero.',
+  'This user is an employee whose employment ends before: undo that first.':
+    'Este usuario es un empleado cuyo empleo termina antes: deshaga eso primero.',
+  'You would read what you may not read of this employee: somebody else must do this.':
+    'Leería de este empleado lo que no puede leer: otra persona debe hacerlo.',
+  'This needs access to the whole tenant.': 'Esto necesita acceso a todo el inquilino.',
   'This organization is being wiped out.': 'Esta organización se está eliminando.',
   'This needs access to all organizations.': 'Esto necesita acceso a todas las organizaciones.',
   'The limit max_organizations is reached: this tenant can have at most {most} organizations.':
