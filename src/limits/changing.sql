@@ -115,7 +115,9 @@ return permission is null
   or permission ~ ':(read|export)$'
   or permission in ('user:delete', 'session:delete', 'api_key:delete')
   or permission = 'user:update'
-    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/users/[^/]+/deactivate/?$', false);
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/users/[^/]+/deactivate/?$', false)
+  or permission = 'employee:update'
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/employees/[^/]+/terminate/?$', false);
 
 -- Refuses a creation by the Worker's login while the tenant can only be read, whatever it was admitted with.
 create function access.must_be_licensed() returns void

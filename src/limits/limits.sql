@@ -121,6 +121,8 @@ declare
 begin
   if access.permission() is distinct from 'usage:create' then
     perform access.refuse('forbidden', 'Counting documents needs usage:create.');
+  elsif access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'This needs access to the whole tenant.');
   elsif made is null or made < 1 then
     perform access.refuse('invalid_request', 'must be at least 1', 'count');
   end if;

@@ -46,7 +46,7 @@ export async function listGroups(ctx: Ctx, user_id: string): Promise<z.infer<typ
 
 /**
  * Sets the manageable roles of a user: gives those that they lack, and ends those that are not named, all or nothing. Other roles stay.
- * One round trip; `role:update`. Fails with not_found, forbidden (a role that the caller does not hold, or the caller themselves),
+ * One round trip; `role:update`. Fails with not_found, forbidden (a role that the caller does not hold; the caller themselves, who may only give groups up),
  * invalid_request (what is no manageable role), limit_reached.
  */
 export async function setGroups(
