@@ -6,6 +6,8 @@ export const tenants = {
     'debe tener como máximo 50 claves y 16 KiB, con lo que ya contiene',
   'is a key of something else than 1-40 of a-z, A-Z, 0-9, _, . and -, beginning with a letter':
     'es una clave que no consta de 1 a 40 caracteres de a-z, A-Z, 0-9, _, . y -, empezando por una letra',
+  'The tenant is being moved or restored, or its credentials are being rotated: try again when that has ended.':
+    'El inquilino se está moviendo o restaurando, o se están rotando sus credenciales: inténtelo de nuevo cuando haya terminado.',
   'The tenant is being moved, or restored to an earlier moment.':
     'El inquilino se está moviendo, o restaurando a un momento anterior.',
   'The database of the tenant is its owner’s, who alone moves it: Freehold only adopted it.':

@@ -43,7 +43,11 @@ export async function beginRotation(ctx: Ctx, id: string): Promise<void> {
   if (row.is_rotating) return
   const { status } = row
   if (status !== 'active' && status !== 'inactive') throw new Problem('illegal_state', `The tenant is ${status}.`)
-  if (row.is_moving) throw new Problem('illegal_state', 'The tenant is being moved, or restored to an earlier moment.')
+  if (row.is_moving)
+    throw new Problem(
+      'illegal_state',
+      'The tenant is being moved or restored, or its credentials are being rotated: try again when that has ended.',
+    )
   const { used_from } = row
   throw new Problem('illegal_state', `The keys that are used from ${used_from} are new: rotate them again half an hour later.`)
 }
