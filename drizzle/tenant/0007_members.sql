@@ -14,8 +14,12 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 111 objects
---   replaces 59 objects
+--   creates 117 objects
+--   replaces 61 objects
+--   drops and creates policy make on freehold.user_roles
+--   drops and creates policy change on freehold.user_roles
+--   drops and creates policy make on freehold.overrides
+--   drops and creates policy change on freehold.overrides
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
 --   drops and creates trigger after_session_end on freehold.sessions
@@ -26,6 +30,14 @@
 --   drops and creates function access.set_audit_actor
 
 set local check_function_bodies = off;
+--> statement-breakpoint
+drop policy make on freehold.user_roles;
+--> statement-breakpoint
+drop policy change on freehold.user_roles;
+--> statement-breakpoint
+drop policy make on freehold.overrides;
+--> statement-breakpoint
+drop policy change on freehold.overrides;
 --> statement-breakpoint
 drop policy read on freehold.sessions;
 --> statement-breakpoint
@@ -107,6 +119,8 @@ CREATE TABLE "freehold"."employees" (
   "employed_since" date,
   "terminated_at" timestamp with time zone,
   "termination_reason" text,
+  "ends_account" boolean DEFAULT false NOT NULL,
+  "account_was_to_end_at" timestamp with time zone,
   "email" text,
   "phone" text,
   "address" text,
@@ -1381,7 +1395,7 @@ end $$;
 --   updates        the columns that it may change; null: all; '{}': it changes none
 --   deletes        whether it deletes rows; otherwise they end, or are marked
 --   inserted_with, updated_with   the actions that make and change rows
---   of_others      what a user is the owner of is not theirs to write
+--   of_others      what a user is the owner of is not theirs to write, below scope `all`
 --   selects        the columns that the Worker reads; null: all
 create or replace procedure access.protect(
   relation regclass,
@@ -1420,7 +1434,8 @@ declare
   end;
   reached text := format('(%s)', concat_ws(' or ', everything, owned, in_unit, beside));
   written text := case
-    when of_others then format('(%s)', concat_ws(' or ', everything, in_unit, beside))
+    when of_others then format('(%s or (%s) and %I is distinct from (select access.principal()))',
+      everything, concat_ws(' or ', in_unit, beside), owner)
     else reached
   end;
 begin
@@ -2332,12 +2347,33 @@ begin
     select e.id, e.document_number, e.birth_date, e.address, e.district, e.emergency_contact, e.emergency_phone
     from freehold.employees e
     where e.id = any (employees)
-      and (s.scope = 'all' or e.unit_id = any (s.units) or e.user_id = any (s.owners));
+      and access.is_sensitive_to(e, s.scope, s.units, s.owners);
 end $$;
+--> statement-breakpoint
+-- Whether a scope of employee:read_sensitive reaches an employee.
+create or replace function access.is_sensitive_to(e freehold.employees, scope access.scope, units uuid[], owners uuid[]) returns boolean
+language sql stable
+return scope = 'all'
+  or coalesce(e.unit_id = any (units), false)
+  or coalesce(e.user_id = any (owners), false)
+  or scope = 'organization' and exists (select from freehold.users u where u.id = e.user_id and u.unit_id = any (units));
 --> statement-breakpoint
 create or replace function access.before_employee() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  s record;
 begin
+  if tg_op = 'UPDATE'
+    and (new.unit_id, new.user_id) is distinct from (old.unit_id, old.user_id)
+    and access.principal() is not null
+  then
+    s := access.effective_scope(access.principal(), 'employee:read_sensitive');
+    if access.is_sensitive_to(new, s.scope, s.units, s.owners)
+      and not access.is_sensitive_to(old, s.scope, s.units, s.owners)
+    then
+      perform access.refuse('forbidden', 'You would read what you may not read of this employee: somebody else must do this.');
+    end if;
+  end if;
   new.updated_at := now();
   if new.user_id is not null
     and (tg_op = 'INSERT' or new.user_id is distinct from old.user_id)
@@ -2379,9 +2415,11 @@ begin
   where u.id = (select x.user_id from freehold.employees x where x.id = employee)
   for no key update;
   select * into e from freehold.employees x where x.id = employee for no key update;
-  if access.scope() <> 'all' and e.unit_id <> all (access.scope_unit_ids()) then
-    return null;
-  elsif access.scope() <> 'all' and e.unit_id is null then
+  -- Through the unit, or as a user of the caller's organization; never as one's own.
+  if access.scope() <> 'all'
+    and coalesce(e.unit_id <> all (access.scope_unit_ids()), true)
+    and not (access.scope() = 'organization' and access.can_access_user(e.user_id))
+  then
     return null;
   elsif e.user_id = access.principal() then
     perform access.refuse('illegal_state', 'Another user must do this to you.');
@@ -2394,6 +2432,7 @@ create or replace function access.terminate_employee(employee uuid, reason text,
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   e freehold.employees := access.employee_to_change(employee);
+  u freehold.users;
   at timestamptz := coalesce(ends, now());
 begin
   if e.id is null then
@@ -2406,19 +2445,23 @@ begin
   update freehold.employees x
   set terminated_at = at, termination_reason = reason
   where x.id = employee;
-  if exists (select from freehold.users u where u.id = e.user_id and u.is_active) then
+  select * into u from freehold.users x where x.id = e.user_id;
+  if u.is_active then
     perform access.require_power_of(array[e.user_id]);
-    update freehold.users u
-    set terminated_at = least(u.terminated_at, at)
-    where u.id = e.user_id;
+    update freehold.employees x
+    set ends_account = coalesce(u.terminated_at > at, true), account_was_to_end_at = u.terminated_at
+    where x.id = employee;
+    update freehold.users x
+    set terminated_at = least(x.terminated_at, at)
+    where x.id = e.user_id;
   elsif at <= now() then
     perform access.end_what_was_handed_out(e.user_id);
   end if;
   return true;
 end $$;
 --> statement-breakpoint
--- Undoes it. The account comes back if it was this that switched it off; keys and delegations that ended do not. Whether
--- there was such an employee that the caller reaches.
+-- Undoes it. The account comes back if it was this that switched it off, and ends when it was to end before; keys and
+-- delegations that ended do not come back. Whether there was such an employee that the caller reaches.
 create or replace function access.reinstate_employee(employee uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2430,15 +2473,20 @@ begin
     perform access.refuse('illegal_state', 'This employee has not been terminated.');
   end if;
   update freehold.employees x
-  set terminated_at = null, termination_reason = null
+  set terminated_at = null, termination_reason = null, ends_account = false, account_was_to_end_at = null
   where x.id = employee;
-  if exists (
-    select from freehold.users u
-    where u.id = e.user_id and u.terminated_at = e.terminated_at and u.erased_at is null
-  ) then
+  if e.ends_account
+    and exists (
+      select from freehold.users u
+      where u.id = e.user_id and u.terminated_at = e.terminated_at and u.erased_at is null)
+  then
     perform access.require_power_of(array[e.user_id]);
+    -- The scheduled job may not have come to it.
+    if e.terminated_at <= now() then
+      perform access.end_what_was_handed_out(e.user_id);
+    end if;
     update freehold.users u
-    set is_active = true, terminated_at = null
+    set is_active = true, terminated_at = case when e.account_was_to_end_at > now() then e.account_was_to_end_at end
     where u.id = e.user_id;
   end if;
   return true;
@@ -2457,6 +2505,27 @@ begin
   where subject in (d.delegator_id, d.delegate_id)
     and d.revoked_at is null
     and d.ends_at > now();
+end $$;
+--> statement-breakpoint
+-- The account of an employee who was terminated stays off, or ends then, until that is undone.
+create or replace function access.before_account_returns() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  ends timestamptz := (select e.terminated_at from freehold.employees e where e.user_id = new.id);
+begin
+  if not new.is_active or ends is null or access.principal() is null then
+    return new;
+  elsif ends <= now()
+    and coalesce(new.terminated_at > now(), true)
+    and (not old.is_active or new.terminated_at is distinct from old.terminated_at)
+  then
+    perform access.refuse('illegal_state', 'This user is an employee who was terminated: undo that first.');
+  elsif not old.is_active then
+    new.terminated_at := least(new.terminated_at, ends);
+  elsif coalesce(new.terminated_at > ends, true) and new.terminated_at is distinct from old.terminated_at then
+    perform access.refuse('illegal_state', 'This user is an employee whose employment ends before: undo that first.');
+  end if;
+  return new;
 end $$;
 --> statement-breakpoint
 create or replace function access.after_account_left() returns trigger
@@ -2719,6 +2788,15 @@ declare
   i freehold.invitations;
 begin
   if is_held then
+    -- As whoever wipes an organization out locks them, and both organizations of two who change places in one order.
+    perform
+    from freehold.organizations o
+    where o.id in (
+      select x.organization_id from freehold.invitations x where x.token_hash = presented
+      union
+      select u.organization_id from freehold.users u where u.id = access.principal())
+    order by o.id
+    for no key update;
     perform from freehold.invitations x where x.token_hash = presented for update;
   end if;
   select * into i
@@ -2855,6 +2933,11 @@ begin
     unit_id = case when moves then i.unit_id else x.unit_id end,
     email_verified = true
   where x.id = u.id;
+  -- What they hold is measured from the new unit now, and it is the inviter who put them there.
+  if moves and not access.covers_power_of(i.inviter_id, u.id) then
+    perform access.refuse('forbidden',
+      'You have power over users that whoever invited you lacks there: an administrator must move you.');
+  end if;
   answer := access.join_as(i, u.id, given);
   perform set_config('access.claims', claimed, true);
   return answer;
@@ -2947,6 +3030,40 @@ language sql stable set plan_cache_mode = force_generic_plan set search_path = p
         and c.held <> 'all'
         and c.needed <> 'own'
         and not access.units_around(place, c.needed) <@ array(select access.units_in_scope(giver, c.held))
+      )
+  )
+$$;
+--> statement-breakpoint
+-- Whether somebody has the power over others that a user has, there where it is measured from the user's unit: all that
+-- moving the user there gives them. `anywhere`: and the power that is not measured from it.
+create or replace function access.covers_power_of(giver uuid, subject uuid, anywhere boolean default false) returns boolean
+language sql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+  with mine as materialized (
+    select g.permission, max(g.scope) as scope
+    from access.own_grants(giver, now() - interval '1 microsecond') g
+    group by g.permission
+  ),
+  needed as materialized (
+    select p.permission, max(p.scope) as scope
+    from access.potential_grants(
+      array[subject], array(select x.name from freehold.permissions x where x.is_administrative)) p
+    where p.scope > 'own'
+      and (anywhere or p.holder = subject)
+    group by p.permission
+  )
+  select giver = subject or not exists (
+    select
+    from needed n
+      left join mine m on m.permission = n.permission
+      cross join freehold.users u
+    where u.id = subject
+      and (
+        m.scope is null
+        or m.scope < n.scope
+        or (
+          m.scope <> 'all'
+          and not access.units_around(u.unit_id, n.scope) <@ array(select access.units_in_scope(giver, m.scope))
+        )
       )
   )
 $$;
@@ -3368,6 +3485,49 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       where l.name = 'sessions'))
 $$;
 --> statement-breakpoint
+-- Whether a tenant whose licence has ended may be asked for something with this permission: reading, taking everything
+-- along, and ending what lets somebody in: a user, a session, a key. null is what everybody does for themselves: logging
+-- out, a new password. Deactivating a user is asked for with user:update, so the request is looked at; that it does no
+-- more is checked with the change (access.check_user_change).
+create or replace function access.is_allowed_unlicensed(permission text, request jsonb default '{}') returns boolean
+language sql immutable
+return permission is null
+  or permission ~ ':(read|export)$'
+  or permission in ('user:delete', 'session:delete', 'api_key:delete')
+  or permission = 'user:update'
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/users/[^/]+/deactivate/?$', false)
+  or permission = 'employee:update'
+    and coalesce(request ->> 'method' = 'POST' and request ->> 'path' ~ '^/api/v1/employees/[^/]+/terminate/?$', false);
+--> statement-breakpoint
+-- Counts documents that somebody else's program has made, and returns {id, documents, max_documents}: of this
+-- count, all that were ever counted, and the limit, if they are limited.
+create or replace function access.count_documents(made integer) returns table (id uuid, documents bigint, max_documents integer)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  counted uuid := gen_random_uuid();
+  l access.limits;
+begin
+  if access.permission() is distinct from 'usage:create' then
+    perform access.refuse('forbidden', 'Counting documents needs usage:create.');
+  elsif access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'This needs access to the whole tenant.');
+  elsif made is null or made < 1 then
+    perform access.refuse('invalid_request', 'must be at least 1', 'count');
+  end if;
+  perform pg_advisory_xact_lock_shared(hashtext('access.limits'));
+  insert into access.limits as x (name, used)
+  values ('documents', made)
+  on conflict on constraint limits_pkey do update
+  set used = x.used + made
+  returning * into l;
+  if l.used > l.most then
+    perform access.refuse('limit_reached', format(
+      'The limit max_documents is reached: of at most %s documents %s are counted.', l.most, l.used - made));
+  end if;
+  perform access.record('DOCUMENTS_COUNTED', 'create', 'usage', counted::text, null, jsonb_build_object('count', made));
+  return query select counted, l.used, l.most;
+end $$;
+--> statement-breakpoint
 -- Makes as many places as there may be sessions, and gives the first to those that there are, also where these are more:
 -- then theirs are beyond the limit, and a place that becomes free is for one of them first. null: sessions are not
 -- limited any more. Nobody takes or leaves a place meanwhile (access.set_limits).
@@ -3523,6 +3683,21 @@ begin
     update freehold.sessions x set ended_at = now(), ended_because = 'logout' where x.id = s.id and x.ended_at is null;
   end if;
   return true;
+end $$;
+--> statement-breakpoint
+-- Whether the caller may read the users of an organization.
+create or replace function access.reads_users_of(organization uuid) returns boolean
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  far record;
+begin
+  if access.principal() is null then
+    return false;
+  end if;
+  far := access.effective_scope(access.principal(), 'user:read');
+  return coalesce(
+    far.scope = 'all'
+    or exists (select from freehold.organizations o where o.id = organization and o.unit_id = any (far.units)), false);
 end $$;
 --> statement-breakpoint
 -- The newest hundred of an organization: [{id, email, expires_at}].
@@ -3758,6 +3933,11 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
     'people', (select count(*) from freehold.users u where u.organization_id = organization),
     'active_people', (select count(*) from freehold.users u where u.organization_id = organization and u.is_active),
+    'employees', (
+      select count(*)
+      from freehold.employees e
+        join freehold.units n on n.id = e.unit_id
+      where n.organization_id = organization),
     'units', (select count(*) from freehold.units n where n.organization_id = organization and n.parent_id is not null),
     'roles', (
       select count(*)
@@ -3813,24 +3993,55 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select exists (select from freehold.organizations o where o.state = 'ending')
 $$;
 --> statement-breakpoint
--- Lets users of one organization go, at most so many; when nobody is left it ends: {is_done, wiped}.
+-- Lets users of one organization go, at most so many, then its employees; when nobody is left it ends: {is_done, wiped,
+-- failed?}. One that fails goes to the end of the line, and `failed` says why: the others do not wait for it.
 create or replace function access.wipe_organizations(at_most integer) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   o freehold.organizations;
-  u freehold.users;
 begin
   select * into o from freehold.organizations x where x.state = 'ending' order by x.updated_at, x.id limit 1;
   if o.id is null then
     return jsonb_build_object('is_done', true, 'wiped', 0);
   end if;
+  begin
+    if not access.wipe_some_of(o, at_most) then
+      return jsonb_build_object('is_done', false, 'wiped', 0);
+    end if;
+  exception when others then
+    update freehold.organizations x set updated_at = clock_timestamp() where x.id = o.id;
+    return jsonb_build_object('is_done', false, 'wiped', 0, 'failed', jsonb_build_object('id', o.id, 'error', sqlerrm));
+  end;
+  return jsonb_build_object('is_done', not access.is_wipe_due(), 'wiped', 1);
+end $$;
+--> statement-breakpoint
+-- Whether an organization has ended, after at most so many of its users or employees were let go.
+create or replace function access.wipe_some_of(o freehold.organizations, at_most integer) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  moved integer;
+begin
   for u in
     select * from freehold.users x where x.organization_id = o.id order by x.id limit at_most for no key update
   loop
     perform access.let_go(u, o);
   end loop;
   if exists (select from freehold.users x where x.organization_id = o.id) then
-    return jsonb_build_object('is_done', false, 'wiped', 0);
+    return false;
+  end if;
+  -- Employees stay, in no unit.
+  update freehold.employees e
+  set unit_id = null
+  where e.id in (
+    select x.id
+    from freehold.units n
+      join freehold.employees x on x.unit_id = n.id
+    where n.organization_id = o.id
+    limit at_most);
+  get diagnostics moved = row_count;
+  if moved = at_most then
+    return false;
   end if;
   delete from freehold.units n where n.organization_id = o.id;
   update freehold.organizations x
@@ -3840,16 +4051,17 @@ begin
   perform access.record(
     'ORGANIZATION_WIPED', 'delete', 'organization', o.id::text, null,
     o.ending_counts || jsonb_build_object('fate', o.ending_people), 40);
-  return jsonb_build_object('is_done', not access.is_wipe_due(), 'wiped', 1);
+  return true;
 end $$;
 --> statement-breakpoint
--- Lets one user go as it was asked for. The last administrator stays as they are, without the organization.
+-- Lets one user go as it was asked for. The last administrator stays as they are, without the organization; so does
+-- whoever has got power meanwhile that whoever began lacks.
 create or replace function access.let_go(u freehold.users, o freehold.organizations) returns void
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 begin
   -- An erased user never changes again, and belongs to none.
   update freehold.users x set organization_id = null where x.id = u.id;
-  if o.ending_people = 'keep' then
+  if o.ending_people = 'keep' or not access.covers_power_of(o.ending_by, u.id, anywhere => true) then
     return;
   end if;
   begin
@@ -4072,9 +4284,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (24, 'freehold.employees', 'employee', 'x.user_id = $1', 'x.email = any ($2) or x.phone = any ($2)',
       '{id,document_type,document_number,given_names,family_name,sex,nationality,birth_date,employment,position,area,
         cost_centre,unit_id,contractor_since,employed_since,terminated_at,termination_reason,email,phone,address,district,
-        emergency_contact,emergency_phone,created_at,updated_at}', '{user_id,document_hint,name}',
+        emergency_contact,emergency_phone,created_at,updated_at}', '{user_id,document_hint,name,ends_account,account_was_to_end_at}',
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
-        birth_date = null, termination_reason = case when x.terminated_at is not null then 'erased' end, email = null,
+        birth_date = null, terminated_at = coalesce(x.terminated_at, now()), termination_reason = 'erased', email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
     (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', 'access.mentions(x.name, $2)',
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
@@ -4896,7 +5108,7 @@ begin
   if tg_op = 'UPDATE'
     and old.organization_id is not null
     and old.parent_id is null
-    and access.permission() = 'unit:update'
+    and access.permission() in ('unit:update', 'organization:create')
     and (new.kind, new.name, new.parent_id) is distinct from (old.kind, old.name, old.parent_id) then
     perform access.refuse('illegal_state', 'This unit is an organization: change the organization instead.');
   elsif tg_op = 'UPDATE' and (new.kind, new.parent_id) is not distinct from (old.kind, old.parent_id) then
@@ -4907,6 +5119,13 @@ begin
     new.organization_id := (select u.organization_id from freehold.units u where u.id = new.parent_id);
   elsif tg_op = 'UPDATE' then
     new.organization_id := null;
+  end if;
+  if access.principal() is not null
+    and new.parent_id is not null
+    and new.organization_id is not null
+    and (tg_op = 'INSERT' or new.organization_id is distinct from old.organization_id)
+    and not access.is_open_organization(new.organization_id) then
+    perform access.refuse('illegal_state', 'This organization is being wiped out.');
   end if;
   if is_limited and tg_op = 'UPDATE' and new.organization_id is distinct from old.organization_id then
     perform access.refuse('forbidden', 'This needs access to all units.');
@@ -5116,6 +5335,10 @@ create trigger after_avatar_change after update of avatar on freehold.users
 create trigger before_employee before insert or update on freehold.employees
   for each row execute function access.before_employee();
 --> statement-breakpoint
+-- Before before_coming_or_going, which keeps the dates.
+create trigger before_account_returns before update of is_active, terminated_at on freehold.users
+  for each row execute function access.before_account_returns();
+--> statement-breakpoint
 create trigger after_account_left after update of is_active, terminated_at on freehold.users
   for each row when (old.is_active and not new.is_active) execute function access.after_account_left();
 --> statement-breakpoint
@@ -5191,25 +5414,20 @@ create policy read on freehold.employees for select
   WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
 --> statement-breakpoint
 create policy make on freehold.employees for insert
-  with check ((( SELECT (access.permission() = ANY ('{employee:create}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+  with check ((( SELECT (access.permission() = ANY ('{employee:create}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (((unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))))));
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal))))));
 --> statement-breakpoint
 create policy change on freehold.employees for update
-  using ((( SELECT (access.permission() = ANY ('{employee:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+  using ((( SELECT (access.permission() = ANY ('{employee:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (((unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))))))
-  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal))))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (((unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
    FROM freehold.users u
-  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
+  WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal)))));
 --> statement-breakpoint
--- Not access.protect: the hash of the token is read by functions alone, which also write everything.
-create policy read on freehold.invitations for select
-  using (
-    (select access.scope() = 'all')
-    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
-    or unit_id = any ((select access.scope_unit_ids())::uuid[])
-  );
+create policy make on freehold.organizations for insert
+  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
 --> statement-breakpoint
 -- Not access.protect: users read the organization that they belong to, whatever their scope, and nobody reads one that
 -- has ended.
@@ -5223,8 +5441,13 @@ create policy read on freehold.organizations for select
     )
   );
 --> statement-breakpoint
-create policy make on freehold.organizations for insert
-  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
+-- Not access.protect: the hash of the token is read by functions alone, which also write everything.
+create policy read on freehold.invitations for select
+  using (
+    (select access.scope() = 'all')
+    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
+    or unit_id = any ((select access.scope_unit_ids())::uuid[])
+  );
 --> statement-breakpoint
 -- The unit that an organization is is reached from within it at scope `organization`, or as a department.
 create policy change on freehold.organizations for update
@@ -5239,6 +5462,32 @@ create policy change on freehold.organizations for update
     (select access.scope()) = 'all'
     or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
   );
+--> statement-breakpoint
+create policy make on freehold.user_roles for insert
+  with check ((( SELECT (access.permission() = ANY ('{role:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal))))));
+--> statement-breakpoint
+create policy change on freehold.user_roles for update
+  using ((( SELECT (access.permission() = ANY ('{role:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal))))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = user_roles.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal)))));
+--> statement-breakpoint
+create policy make on freehold.overrides for insert
+  with check ((( SELECT (access.permission() = ANY ('{permission:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal))))));
+--> statement-breakpoint
+create policy change on freehold.overrides for update
+  using ((( SELECT (access.permission() = ANY ('{permission:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal))))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = overrides.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal)))));
 --> statement-breakpoint
 -- Not access.protect: everybody reads and ends their own sessions, and those in which they act as somebody else,
 -- whatever permission they were admitted with; others' sessions are shown only with a permission for sessions.
@@ -5289,6 +5538,7 @@ revoke execute
     access.avatars_due(),
     access.avatars_left(integer),
     access.base_role(freehold.tenant),
+    access.before_account_returns(),
     access.before_employee(),
     access.before_joining(),
     access.before_organization(),
@@ -5299,6 +5549,7 @@ revoke execute
     access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
     access.count_organization(),
+    access.covers_power_of(uuid,uuid,boolean),
     access.employee_to_change(uuid),
     access.end_email_logins(uuid),
     access.end_impersonations(),
@@ -5322,6 +5573,7 @@ revoke execute
     access.is_named_in(jsonb,text[]),
     access.is_open_organization(uuid),
     access.is_phone(text),
+    access.is_sensitive_to(freehold.employees,access.scope,uuid[],uuid[]),
     access.is_wipe_due(),
     access.join_as(freehold.invitations,uuid,freehold.roles[]),
     access.join_by_invitation(uuid,text,bytea),
@@ -5338,6 +5590,7 @@ revoke execute
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
     access.reaches_owner(uuid,access.scope,uuid),
+    access.reads_users_of(uuid),
     access.reason_lacking(uuid,text,text,integer),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
@@ -5358,7 +5611,8 @@ revoke execute
     access.unmet_demands(uuid,timestamp with time zone,text[]),
     access.valid_invitation(bytea,boolean),
     access.why_not_given(uuid,freehold.roles,uuid,boolean),
-    access.wipe_organizations(integer)
+    access.wipe_organizations(integer),
+    access.wipe_some_of(freehold.organizations,integer)
   from public;
 --> statement-breakpoint
 revoke execute
@@ -5405,6 +5659,7 @@ grant execute
     access.own_invitations(),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.reads_users_of(uuid),
     access.reinstate_employee(uuid),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
