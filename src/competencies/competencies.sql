@@ -1,6 +1,6 @@
 -- Competencies: what somebody can do, at which level, until when, and who verified it.
 --   access.retire_competency_type    takes a type out of use, with competency:delete at scope all
---   access.reach_competency          whether a record that a request cannot change is 403 or 404
+--   access.reach_competency, access.reach_competency_type   whether what a request cannot change is 403 or 404
 --   access.verify_competency         verifies a record, with competency:verify
 --   access.revoke_competency         ends one, with competency:verify
 --   access.before_competency_type, access.before_competency   the rules of a type and of a record
@@ -26,15 +26,33 @@ end $$;
 create trigger before_competency_type before insert or update on freehold.competency_types
   for each row execute function access.before_competency_type();
 
+-- Refuses a type with `forbidden` below scope `all`, and whoever reads none as if there were none.
+create function access.reach_competency_type(type uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+begin
+  if me is null
+    or access.scope() = 'all'
+    or not exists (select from freehold.competency_types t where t.id = type) then
+    return;
+  elsif (select s.scope from access.effective_scope(me, 'competency:read') s) is not null then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  end if;
+  -- In the words that a verb has for one that does not exist.
+  raise exception using errcode = 'FH404', message = 'not_found';
+end $$;
+
 -- Retires a type. Whether there is one. A demand that is made at the same moment waits for the lock of its foreign key.
 create function access.retire_competency_type(type uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.competency_types;
 begin
-  if access.permission() is distinct from 'competency:delete' or access.scope() <> 'all' then
-    perform access.refuse('forbidden', 'This needs competency:delete at scope all.');
+  if access.permission() is distinct from 'competency:delete' then
+    perform access.refuse('forbidden', 'This needs the permission competency:delete.');
   end if;
+  perform access.reach_competency_type(type);
   select * into t from freehold.competency_types x where x.id = type for update;
   if t.id is null then
     return false;
@@ -222,6 +240,7 @@ call access.protect('freehold.competencies', 'competency',
 grant execute on function
   access.retire_competency_type(uuid),
   access.reach_competency(uuid),
+  access.reach_competency_type(uuid),
   access.verify_competency(uuid, timestamptz),
   access.revoke_competency(uuid, text)
 to freehold_app;

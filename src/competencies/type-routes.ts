@@ -1,6 +1,7 @@
 import { z } from '@hono/zod-openapi'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
+import { Problem } from '../kernel/problem.ts'
 import {
   CompetencyType,
   CompetencyTypeList,
@@ -48,6 +49,11 @@ competencyTypeRoutes.openapi(
   }),
   async (c) => created(c, await createType(c.var.ctx, c.req.valid('json'))),
 )
+
+// It is no id.
+competencyTypeRoutes.on(['PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/', () => {
+  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD, POST' } })
+})
 
 competencyTypeRoutes.openapi(
   route({

@@ -45,6 +45,9 @@ const columns = sql`t.id, t.name, t.kind, t.description, t.valid_months, ${rfc33
   ${rfc3339('t.updated_at')} as updated_at, ${rfc3339('t.retired_at')} as retired_at`
 const one = (id: string) => sql`select ${columns} from freehold.competency_types t where t.id = ${id}`
 
+/** Refuses a type that the caller can only read. */
+const reach = (id: string) => sql`select access.reach_competency_type(${id})`
+
 function firstOrNotFound(result: unknown): Wire {
   const [type] = rowsOf<Wire>(result)
   if (!type) throw new Problem('not_found')
@@ -115,7 +118,9 @@ export async function changeType(
   const assignments: SQL[] = Object.entries(wanted).map(([column, value]) => sql`${sql.identifier(column)} = ${value}`)
   const update = sql`update freehold.competency_types t set ${sql.join(assignments.length ? assignments : [sql`name = t.name`], sql`, `)}
     where t.id = ${id} and ${matches('t.updated_at', ifMatch)} returning t.id`
-  const [changed, result] = await ctx.run(ctx.db.execute(update), ctx.db.execute(one(id))).catch(mapConstraintErrors)
+  const [, changed, result] = await ctx
+    .run(ctx.db.execute(reach(id)), ctx.db.execute(update), ctx.db.execute(one(id)))
+    .catch(mapConstraintErrors)
   const type = firstOrNotFound(result)
   if (rowsOf(changed).length === 0) throw unchanged(type, ifMatch)
   return type
