@@ -14,7 +14,7 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 138 objects
+--   creates 139 objects
 --   replaces 55 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
@@ -2006,15 +2006,33 @@ begin
   return new;
 end $$;
 --> statement-breakpoint
+-- Refuses a type with `forbidden` below scope `all`, and whoever reads none as if there were none.
+create or replace function access.reach_competency_type(type uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+begin
+  if me is null
+    or access.scope() = 'all'
+    or not exists (select from freehold.competency_types t where t.id = type) then
+    return;
+  elsif (select s.scope from access.effective_scope(me, 'competency:read') s) is not null then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  end if;
+  -- In the words that a verb has for one that does not exist.
+  raise exception using errcode = 'FH404', message = 'not_found';
+end $$;
+--> statement-breakpoint
 -- Retires a type. Whether there is one. A demand that is made at the same moment waits for the lock of its foreign key.
 create or replace function access.retire_competency_type(type uuid) returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.competency_types;
 begin
-  if access.permission() is distinct from 'competency:delete' or access.scope() <> 'all' then
-    perform access.refuse('forbidden', 'This needs competency:delete at scope all.');
+  if access.permission() is distinct from 'competency:delete' then
+    perform access.refuse('forbidden', 'This needs the permission competency:delete.');
   end if;
+  perform access.reach_competency_type(type);
   select * into t from freehold.competency_types x where x.id = type for update;
   if t.id is null then
     return false;
@@ -5319,6 +5337,7 @@ revoke execute
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
     access.reach_competency(uuid),
+    access.reach_competency_type(uuid),
     access.reaches_owner(uuid,access.scope,uuid),
     access.record_matrix_export(jsonb),
     access.refuse_impersonated(),
@@ -5394,6 +5413,7 @@ grant execute
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
     access.reach_competency(uuid),
+    access.reach_competency_type(uuid),
     access.record_matrix_export(jsonb),
     access.reinstate_employee(uuid),
     access.resend_invitation(uuid,text,uuid,bytea,text),
