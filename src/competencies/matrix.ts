@@ -99,7 +99,7 @@ type Found = RowWire & { key: string }
 type Selected = { at: string; types: Type[]; rows: Found[] }
 
 /** One page of people with their cells: one statement. */
-const selectPage = (filters: Filters, after: string[] | null, limit: number) =>
+export const selectPage = (filters: Filters, after: string[] | null, limit: number) =>
   sql`with moment as materialized (select coalesce(${filters.at ?? null}::timestamptz, now()) as at),
     types as materialized (${typesAt(filters)}),
     page as materialized (${peopleAt(filters, after, limit)}),

@@ -5,6 +5,7 @@ import { audit } from './audit.ts'
 import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
 import { bundle } from './bundle.ts'
+import { competencies } from './competencies.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { document } from './document.ts'
 import { json } from './json.ts'
@@ -29,6 +30,7 @@ export const measures: Measure[] = [
   authorization,
   postgres,
   lists,
+  competencies,
   limits,
   audit,
   login,
