@@ -2226,7 +2226,7 @@ language plpgsql stable security definer rows 1000 set search_path = pg_catalog,
 declare
   reached uuid[];
 begin
-  if access.permission() not in ('competency:read', 'competency:export') then
+  if coalesce(access.permission(), '') not in ('competency:read', 'competency:export') then
     return;
   end if;
   select array_agg(u.id) into reached

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '670c2ba2feab1c84e7094bada9c7ea3454d5575244070be9c2e9c3939d129141')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'b26a8e86affa732629e99bdce93e0d63bc7a73e7fea90e7ab6270352197fa112')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', '0810ec635249970d46e2260965614138e2fbf0d309370434740c032a9c72f2d2'),
+  listed('tenant/0007_members', 'd069fb357919dbb969d4c6f4cdefbe18127dfd580c9ada91080607a919f9e33a'),
 ]
