@@ -13,7 +13,7 @@ export const competencies: { en: Competencies; es: Competencies } = {
       ],
     },
     competency_expires_of_other: {
-      subject: '{tenant}: competencies of {person} expire soon',
+      subject: '{tenant}: competencies in your team expire soon',
       paragraphs: [
         'You are the manager of {person} at {tenant}. These of their competencies expire soon; the day is beside each: {competencies}.',
         'See to it that they are renewed in time. What takes one of them is refused to {person} once it has expired.',
@@ -29,7 +29,7 @@ export const competencies: { en: Competencies; es: Competencies } = {
       ],
     },
     competency_expires_of_other: {
-      subject: '{tenant}: pronto vencen competencias de {person}',
+      subject: '{tenant}: pronto vencen competencias en tu equipo',
       paragraphs: [
         'Eres responsable de {person} en {tenant}. Estas competencias suyas vencen pronto; el día está junto a cada una: {competencies}.',
         'Encárgate de que se renueven a tiempo. Lo que exige una de ellas se le deniega a {person} cuando ha vencido.',
