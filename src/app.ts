@@ -8,6 +8,8 @@ import { activityRoutes, checkpointRoutes, userActivityRoutes } from './audit/ro
 import { discoveryRoutes, keyRoutes } from './auth/discovery.ts'
 import { authRoutes } from './auth/routes.ts'
 import { ownAvatarRoutes, userAvatarRoutes } from './avatars/routes.ts'
+import { competencyRoutes } from './competencies/routes.ts'
+import { competencyTypeRoutes } from './competencies/type-routes.ts'
 import { delegationRoutes } from './delegations/routes.ts'
 import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
@@ -111,6 +113,7 @@ app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/provi
 app.route('/logo', logoRoutes)
 app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
 app.route('/api/v1/employees', employeeRoutes)
+app.route('/api/v1/competencies/types', competencyTypeRoutes).route('/api/v1/competencies', competencyRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
 for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
   app.route('/api/v1/users', routes)

@@ -27,10 +27,7 @@ declare
     'for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys
   );
 begin
-  execute format(
-    'create trigger audit_insert after insert on %s referencing new table as after_rows %s',
-    target, said
-  );
+  execute format('create trigger audit_insert after insert on %s referencing new table as after_rows %s', target, said);
   execute format(
     'create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s',
     target, said
@@ -97,6 +94,8 @@ begin
         when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
         when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+        when resource = 'competency' and c.is_now ->> 'verified_at' is not null then 'COMPETENCY_VERIFIED'
+        when resource = 'competency' and c.is_now ->> 'revoked_at' is not null then 'COMPETENCY_REVOKED'
       end) as activities
     into e
     from (

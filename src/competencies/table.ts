@@ -50,6 +50,8 @@ export const competencies = freehold.table(
     verified_at: moment(),
     verified_by: uuid().references(() => users.id),
     revoked_at: moment(),
+    revoked_by: uuid().references(() => users.id),
+    revocation_reason: text(),
     /** The fewest days before its end of which the holder was told: 60, 30 or 7. */
     alerted_days: integer(),
     created_at: moment().notNull().defaultNow(),
@@ -58,12 +60,14 @@ export const competencies = freehold.table(
   (t) => [
     // The decision, and the records of one user.
     index('competencies_decision').on(t.user_id, t.type_id, t.level),
+    index('competencies_by_created').on(t.created_at, t.id),
     index('competencies_type').on(t.type_id, t.user_id),
     index('competencies_expiring').on(t.expires_at).where(sql`${t.expires_at} is not null and ${t.revoked_at} is null`),
     check('competencies_level', sql`${t.level} between 1 and 5`),
     check('competencies_order', sql`${t.expires_at} > ${t.issued_at}`),
     check('competencies_verified', sql`num_nulls(${t.verified_at}, ${t.verified_by}) in (0, 2)`),
     check('competencies_other_verifier', sql`${t.verified_by} <> ${t.user_id}`),
+    check('competencies_revoked', sql`${t.revoked_at} is not null or num_nonnulls(${t.revoked_by}, ${t.revocation_reason}) = 0`),
     check('competencies_alerted_days', sql`${t.alerted_days} in (60, 30, 7)`),
   ],
 )

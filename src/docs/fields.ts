@@ -1,4 +1,5 @@
 /** What names mean wherever they appear: descriptions of fields and parameters that say no more of themselves, and example values. */
+import { people } from './bodies-people.ts'
 
 /** Descriptions of fields. */
 export const FIELDS: Record<string, string> = {
@@ -184,16 +185,7 @@ export const BODIES: Record<string, unknown> = {
     token_permission_list: ['invoice:read'],
   },
   createOrganization: { name: 'Norte', plan_group: 'plan_basic', user_limit: 50 },
-  createEmployee: {
-    document_type: 'dni',
-    document_number: '40123478',
-    given_names: 'Lucía',
-    family_name: 'Quispe Rojas',
-    position: 'Analyst',
-    employed_since: '2024-02-01',
-  },
-  updateEmployee: { position: 'Head of laboratory' },
-  terminateEmployee: { reason: 'End of contract', at: '2026-12-31T23:59:59Z' },
+  ...people,
   createUnit: { kind: 'department', name: 'Water' },
   getToken: { grant_type: 'refresh_token', refresh_token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', client_id: 'portal' },
   introspectToken: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', token_type_hint: 'refresh_token' },

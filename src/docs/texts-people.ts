@@ -1,4 +1,4 @@
-/** What operations on units, organizations and employees say of themselves, beneath their summaries. */
+/** What operations on units, organizations, employees and competencies say of themselves, beneath their summaries. */
 export const people = {
   listUnits: 'Returns departments and their teams within the scope of the permission.',
   createUnit: 'A department, or a team within one.',
@@ -35,4 +35,21 @@ export const people = {
   terminateEmployee:
     'The account ends at the same moment: its sessions, API keys and delegations too. This needs the power over others that its user holds.',
   reinstateEmployee: 'Sessions, keys and delegations that ended stay ended.',
+  listCompetencyTypes: 'Those that are in use, unless `state=retired`. They are the same for everybody.',
+  createCompetencyType:
+    'Needs scope `all`. With `valid_months` its competencies expire after that time, unless they say so themselves.',
+  getCompetencyType: 'Returns a type, also one that was retired.',
+  updateCompetencyType: 'Fields that are left out stay, and so do competencies that are recorded. Needs scope `all`.',
+  retireCompetencyType: 'It is recorded no more. Refused with `in_use` while a role demands it. Needs scope `all`.',
+  getCompetencyMatrix:
+    'People within the scope of the permission, by name. A cell has the highest level that counts at the moment, or why none does, and the level that roles of the person demand. At most 200 types.',
+  exportCompetencyMatrix: 'A line for each person and a column for each type. It is recorded as `EXPORT`.',
+  listCompetencies: 'Within the scope of the permission. With `sort=expires_at` those that expire, the soonest first.',
+  createCompetency:
+    'Dates are timestamps, or days that begin at midnight in UTC. It is `unverified` until somebody else verified it.',
+  getCompetency: 'Its `state` is of now: `unverified`, `valid`, `expired` or `revoked`.',
+  updateCompetency: 'Fields that are left out stay. What was verified or revoked is not changed: record another one.',
+  deleteCompetency: 'What was verified or revoked is kept.',
+  verifyCompetency: 'It counts from now on. Nobody verifies what they hold, nor by a power that its holder delegated to them.',
+  revokeCompetency: 'Also one that nobody verified. It stays, with the reason.',
 }

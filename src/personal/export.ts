@@ -36,6 +36,7 @@ export const PersonalData = z
     delegations: Rows,
     periods: Rows,
     employee: Rows,
+    competencies: Rows,
     api_keys: Rows,
     sessions: Rows,
     authenticator_app: Rows,
@@ -71,7 +72,7 @@ export async function exportMe(ctx: Ctx, format: 'json' | 'zip') {
   if (!answered)
     throw new Problem('rate_limited', 'Your data was exported ten times within the hour.', { headers: { 'Retry-After': '600' } })
   // A database that is a version behind has no such tables.
-  const tables = { employee: [], invitations: [], ...answered }
+  const tables = { employee: [], competencies: [], invitations: [], ...answered }
   async function* activities(): AsyncGenerator<Row[]> {
     for (let read = rowsOf<{ answer: Page }>(first)[0]?.answer; read; ) {
       yield read.data

@@ -60,6 +60,15 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
         birth_date = null, terminated_at = coalesce(x.terminated_at, now()), termination_reason = 'erased', email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
+    (25, 'freehold.competencies', 'competencies', 'x.user_id = $1',
+      'access.mentions(x.evidence_url, $2) or access.mentions(x.revocation_reason, $2)',
+      array['id', 'type_id', '(select t.name from freehold.competency_types t where t.id = x.type_id) as type_name', 'level',
+        'issued_at', 'expires_at', 'evidence_url', 'verified_at', 'revoked_at', 'revocation_reason', 'created_at', 'updated_at'],
+      '{user_id,verified_by,revoked_by,alerted_days}',
+      $set$evidence_url = case when x.user_id <> $1 and not access.mentions(x.evidence_url, $2) then x.evidence_url end,
+        revocation_reason = case
+          when x.user_id <> $1 and not access.mentions(x.revocation_reason, $2) then x.revocation_reason
+        end$set$),
     (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', 'access.mentions(x.name, $2)',
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
       '{user_id,key_hash,rotated_from}',

@@ -22,6 +22,7 @@ export const ACTIONS = ['create', 'read', 'update', 'delete', 'approve', 'review
 const OWN = [
   ...crud('unit', 'organization', 'invitation', 'audience'),
   'employee:read_sensitive',
+  'competency:verify',
   'user:impersonate',
   'setting:read',
   'setting:update',

@@ -44,7 +44,7 @@ const MANAGER: PresetRole = {
   name: 'MANAGER',
   description: 'Manages units, employees and assignments within their department',
   parent: 'SUPERVISOR',
-  grants: grants(['department', 'CUDAVX', ...BUSINESS], ['department', 'CUD', 'unit']),
+  grants: grants(['department', 'CUDAVX', ...BUSINESS], ['department', 'Y', 'competency'], ['department', 'CUD', 'unit']),
 }
 const ADMIN: PresetRole = {
   name: 'ADMIN',

@@ -16,6 +16,7 @@ export const LETTERS: Record<string, string> = {
   X: 'export',
   I: 'impersonate',
   S: 'read_sensitive',
+  Y: 'verify',
 }
 
 const WIDENING: Scope[] = ['own', 'team', 'department', 'all']

@@ -9,6 +9,8 @@ const STAFF: GrantRow[] = [
   ...SELF,
   ['own', 'R', 'employee', 'attendance', 'training', 'performance', ...competency],
   ['own', 'CRU', 'leave', 'expense'],
+  // They record their own competencies; others verify them.
+  ['own', 'CUD', 'competency'],
   ['own', 'RU', 'task'],
   ['own', 'CRUD', 'delegation'],
   ['all', 'R', 'document', 'form_template'],
@@ -50,6 +52,7 @@ export const lims: Preset = {
         ['all', 'CRUDAV', ...workflow],
         ['all', 'CRUX', ...analytics],
         ['all', 'RAV', 'training', 'calibration', ...competency],
+        ['all', 'XY', 'competency'],
         ['all', 'RV', 'vendor', 'equipment', 'order', 'support_ticket'],
         ['all', 'R', 'user', 'role', 'unit', 'employee', 'project'],
         ['all', 'RX', 'activity'],
@@ -71,6 +74,7 @@ export const lims: Preset = {
       grants: grants(
         ['department', 'CRUDAVX', ...projects, 'equipment', 'calibration'],
         ['department', 'CRUAVX', 'form', 'form_record', 'training', ...competency],
+        ['department', 'Y', 'competency'],
         ['department', 'CRU', 'performance', 'non_conformance', 'capa', 'risk_assessment', 'order', 'purchase_order', 'rfq'],
         ['department', 'RAV', 'leave', 'attendance', 'delegation'],
         ['department', 'CRUX', ...analytics],

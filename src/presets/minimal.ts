@@ -21,6 +21,7 @@ export const minimal: Preset = {
         ['all', 'CRUD', 'user', 'role', 'permission', 'api_key', 'delegation'],
         ['all', 'CRUD', 'unit', 'organization', 'invitation', 'audience'],
         ['all', 'CRUDS', 'employee'],
+        ['all', 'CRUDXY', 'competency'],
         ['all', 'AI', 'user'],
         ['all', 'RD', 'session'],
         ['all', 'RU', 'setting'],

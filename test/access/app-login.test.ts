@@ -188,6 +188,9 @@ describe('the app login of a tenant', () => {
     'update freehold.delegations set revoked_at = now()',
     "update freehold.organizations set name = 'planted'",
     "update freehold.employees set position = 'planted'",
+    "update freehold.competency_types set name = 'planted'",
+    'update freehold.competencies set level = 5',
+    'delete from freehold.competencies',
     'delete from freehold.units',
     "update freehold.audiences set token_permissions = 'none'",
     'delete from freehold.audiences',
@@ -206,6 +209,8 @@ describe('the app login of a tenant', () => {
     "insert into freehold.units (id, kind, name) values (gen_random_uuid(), 'team', 'planted')",
     "insert into freehold.organizations (id, name) values (gen_random_uuid(), 'planted')",
     "insert into freehold.employees (id, document_type, document_number, given_names, family_name) values (gen_random_uuid(), 'dni', '1', 'p', 'p')",
+    "insert into freehold.competency_types (id, name, kind) values (gen_random_uuid(), 'planted', 'training')",
+    'insert into freehold.competencies (id, user_id, type_id, level, issued_at) values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 5, now())',
     "insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://planted.test', 'planted')",
     "select access.first_password(gen_random_uuid(), 'x')",
   ])('is refused when it was admitted for something else: %s', async (statement) => {

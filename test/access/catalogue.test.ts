@@ -64,6 +64,7 @@ const APP_MAY_CALL = [
   'access.logo(uuid)',
   'access.look(uuid)',
   'access.mail_reset_link(uuid,text,uuid,bytea,text)',
+  'access.matrix_cells(uuid[],uuid[],timestamp with time zone)',
   'access.may_read_all_audit()',
   'access.may_read_audit()',
   'access.me()',
@@ -79,8 +80,11 @@ const APP_MAY_CALL = [
   'access.preview_invitation(uuid,text,bytea)',
   'access.principal()',
   'access.put_units(uuid,uuid[])',
+  'access.reach_competency(uuid)',
+  'access.reach_competency_type(uuid)',
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
   'access.record_export(jsonb)',
+  'access.record_matrix_export(jsonb)',
   'access.record_refusal(uuid,text,jsonb,text,text,jsonb)',
   'access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text)',
   'access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb)',
@@ -96,6 +100,8 @@ const APP_MAY_CALL = [
   'access.resend_invitation(uuid,text,uuid,bytea,text)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
   'access.reset_factors(uuid)',
+  'access.retire_competency_type(uuid)',
+  'access.revoke_competency(uuid,text)',
   'access.revoke_invitation(uuid)',
   'access.revoke_token(uuid,text,text,text,uuid,jsonb)',
   'access.scope()',
@@ -118,6 +124,7 @@ const APP_MAY_CALL = [
   'access.unlock(uuid)',
   'access.update_me(jsonb)',
   'access.usage()',
+  'access.verify_competency(uuid,timestamp with time zone)',
   'access.verify_email_login(uuid,text,bytea,bytea,bytea,boolean,bytea,jsonb,jsonb,jsonb)',
   'access.verify_passkey(uuid,text,bytea,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,boolean)',
   'access.verify_phone(uuid,text,text)',
@@ -132,6 +139,8 @@ const APP_MAY_READ = [
     'audit_checkpoints',
     'audit_detail',
     'audit_log',
+    'competencies',
+    'competency_types',
     'delegation_permissions',
     'delegations',
     'employees',
@@ -156,6 +165,8 @@ const APP_MAY_READ = [
 const APP_MAY_INSERT = [
   'api_keys',
   'audiences',
+  'competencies',
+  'competency_types',
   'delegation_permissions',
   'delegations',
   'employees',
@@ -173,6 +184,8 @@ const APP_MAY_INSERT = [
 const APP_MAY_UPDATE = [
   'api_keys',
   'audiences',
+  'competencies',
+  'competency_types',
   'delegations',
   'employees',
   'logo',
@@ -280,8 +293,8 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       ),
     ).toEqual(
       where === 'the master'
-        ? ['audiences', 'external_identities', 'licenses', 'logo', 'passkeys', 'plans', 'providers', 'units']
-        : ['audiences', 'external_identities', 'logo', 'passkeys', 'providers', 'units'],
+        ? ['audiences', 'competencies', 'external_identities', 'licenses', 'logo', 'passkeys', 'plans', 'providers', 'units']
+        : ['audiences', 'competencies', 'external_identities', 'logo', 'passkeys', 'providers', 'units'],
     )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'

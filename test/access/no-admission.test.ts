@@ -32,6 +32,8 @@ const TABLES = [
   'audit_checkpoints',
   'audit_detail',
   'audit_log',
+  'competencies',
+  'competency_types',
   'delegation_permissions',
   'delegations',
   'employees',

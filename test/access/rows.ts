@@ -11,6 +11,9 @@ export const leaveRows = ({ asOwner }: Database) =>
         select gen_random_uuid(), 'left@invited.test', u.id, sha256('left'), now() + interval '1 day' from freehold.users u where u.username = 'left'`,
     sql`insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name)
         select gen_random_uuid(), u.id, 'dni', 'left', 'left', 'left' from freehold.users u where u.username = 'left'`,
+    sql`insert into freehold.competency_types (id, name, kind) values (gen_random_uuid(), 'left', 'training')`,
+    sql`insert into freehold.competencies (id, user_id, type_id, level, issued_at)
+        select gen_random_uuid(), u.id, t.id, 1, now() from freehold.users u, freehold.competency_types t where u.username = 'left'`,
     sql`insert into freehold.overrides (id, user_id, permission, effect, scope)
         select gen_random_uuid(), u.id, 'user:read', 'grant', 'own' from freehold.users u where u.username = 'left'`,
     sql`insert into freehold.delegations (id, delegator_id, delegate_id, starts_at, ends_at)

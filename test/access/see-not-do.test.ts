@@ -90,12 +90,18 @@ async function cast(at: string, realm: Inside) {
     sql`insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name)
       values (gen_random_uuid(), ${other.id}, 'dni', 'see', 'see', 'see') returning id`,
   )
+  const [competency] = await realm.asOwner(
+    sql`insert into freehold.competency_types (id, name, kind) values (gen_random_uuid(), 'see', 'training')`,
+    sql`insert into freehold.competencies (id, user_id, type_id, level, issued_at)
+      select gen_random_uuid(), ${other.id}, t.id, 1, now() from freehold.competency_types t where t.name = 'see' returning id, type_id`,
+  )
   const [invitation] = await realm.asOwner(
     sql`insert into freehold.invitations (id, email, inviter_id, token_hash, expires_at)
       values (gen_random_uuid(), 'see@invited.test', ${other.id}, sha256('see'), now() + interval '1 day') returning id`,
   )
   const ids = (path: string): string[] => {
     if (path.includes('/identities/')) return [external?.id]
+    if (path.includes('/competencies/types/')) return [competency?.type_id]
     if (path.includes('{user_id}')) return [organization?.id, other.id]
     if (path.includes('{key_id}')) return [other.id, key]
     if (path.includes('{override_id}')) return [other.id, override]
@@ -107,6 +113,7 @@ async function cast(at: string, realm: Inside) {
       units: unit,
       organizations: organization?.id,
       employees: employee?.id,
+      competencies: competency?.id,
       invitations: invitation?.id,
       'api-keys': key,
       delegations: delegation,
@@ -135,6 +142,7 @@ const BODIES: [RegExp, object][] = [
   [/^POST .*overrides/, { permission: 'user:update', effect: 'deny' }],
   [/^POST .*users\/\{id\}\/roles/, { role_id: NOBODY }],
   [/^POST .*(reset-password|rotate)/, {}],
+  [/^POST .*competencies.*revoke/, { reason: 'x' }],
   [/^POST .*(erase|impersonate|terminate)/, { reason: 'x' }],
   [/^PATCH .*(api-keys|passkeys)/, { name: 'renamed' }],
   [/^PATCH/, {}],

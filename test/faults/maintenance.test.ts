@@ -194,3 +194,20 @@ describe('that somebody is there', () => {
     expect(reportActivity(settings(), id)).not.toBeNull()
   })
 })
+
+describe('a tenant whose competencies end soon', () => {
+  it('has its people alerted', async () => {
+    await tenant.asOwner(
+      sql`insert into freehold.competency_types (id, name, kind) values (gen_random_uuid(), 'Crane', 'equipment')`,
+      sql`insert into freehold.users (id, username, email) values (gen_random_uuid(), 'verifier', 'crane-verifier@people.test')`,
+      sql`insert into freehold.competencies (id, user_id, type_id, level, issued_at, expires_at, verified_at, verified_by)
+        select gen_random_uuid(), u.id, t.id, 1, now(), now() + interval '5 days', now(), v.id
+        from freehold.users u, freehold.users v, freehold.competency_types t where u.role = 'admin' and v.username = 'verifier'`,
+    )
+    const mails = () => tenant.asOwner(sql`select data from freehold.mails where kind = 'competency_expires'`)
+    expect(await mails()).toEqual([])
+    await maintainNext(tenant.id)
+    await runMaintenance(settings())
+    expect((await mails()).map(({ data }) => data.competencies)).toEqual([expect.stringMatching(/^Crane \(\d{4}-\d\d-\d\d\)$/)])
+  })
+})

@@ -16,6 +16,7 @@ const FLOORS = [
   ['organizations'],
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
+  ['competencies'],
   ['avatars', 'employees', 'mail', 'roles', 'sessions'],
   ['api-keys', 'delegations', 'tenants'],
   ['auth'],

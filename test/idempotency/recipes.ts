@@ -101,6 +101,24 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: { name: newName() },
       bad: { name: newName(), plan_group: 'nothing-known' },
     }),
+    '/api/v1/competencies/types': async () => ({
+      path: '/api/v1/competencies/types',
+      body: { name: newName(), kind: 'training' },
+      other: { name: newName(), kind: 'training' },
+      bad: { name: newName(), kind: 'hobby' },
+    }),
+    '/api/v1/competencies': async () => {
+      const token = tenantToken
+      const type = await call(AT, '/api/v1/competencies/types', { token, body: { name: newName(), kind: 'training' } })
+      const user_id = (await call(AT, '/api/v1/users/me', { token })).body.id
+      const competency = { user_id, type_id: type.body.id, level: 1, issued_at: '2026-01-01' }
+      return {
+        path: '/api/v1/competencies',
+        body: competency,
+        other: { ...competency, level: 2 },
+        bad: { ...competency, type_id: crypto.randomUUID() },
+      }
+    },
     '/api/v1/employees': async () => {
       const employee = { document_type: 'dni', given_names: 'Once', family_name: 'Once' }
       return {

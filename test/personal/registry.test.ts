@@ -38,6 +38,7 @@ const NOBODYS = [
   'access.secrets',
   'freehold.audiences',
   'freehold.audit_checkpoints',
+  'freehold.competency_types',
   'freehold.delegation_permissions',
   'freehold.logo',
   'freehold.migrations',

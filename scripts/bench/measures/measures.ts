@@ -5,6 +5,7 @@ import { audit } from './audit.ts'
 import { authorization } from './authorization.ts'
 import { bodies } from './bodies.ts'
 import { bundle } from './bundle.ts'
+import { competencies } from './competencies.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { demands } from './demands.ts'
 import { document } from './document.ts'
@@ -31,6 +32,7 @@ export const measures: Measure[] = [
   demands,
   postgres,
   lists,
+  competencies,
   limits,
   audit,
   login,

@@ -1,4 +1,5 @@
 /** All of the Spanish, as the asset has it (scripts/bundle/assets.ts). The Worker imports its type alone. */
+import { competencies } from './competencies.ts'
 import { database } from './database.ts'
 import { emailLogin } from './email-login.ts'
 import { employees } from './employees.ts'
@@ -19,6 +20,7 @@ export const spanish: Spanish = {
   sentences: [
     worker,
     operators,
+    competencies,
     database,
     emailLogin,
     employees,

@@ -1,3 +1,4 @@
+import { competencies } from './competencies.ts'
 import { invitations } from './invitations.ts'
 import type { MailLanguage } from './template.ts'
 
@@ -139,6 +140,7 @@ export const en: MailLanguage = {
       ],
       action: 'Choose a new password',
     },
+    ...competencies.en,
     ...invitations.en,
     register: {
       subject: '{tenant}: confirm your address',

@@ -1,3 +1,4 @@
+import { competencies } from './competencies.ts'
 import { invitations } from './invitations.ts'
 import type { MailLanguage } from './template.ts'
 
@@ -139,6 +140,7 @@ export const es: MailLanguage = {
       ],
       action: 'Elegir una contraseña nueva',
     },
+    ...competencies.es,
     ...invitations.es,
     register: {
       subject: '{tenant}: confirma tu dirección',

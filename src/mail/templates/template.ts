@@ -29,6 +29,8 @@ export const KINDS = {
   erasure_requested: ['link', 'token', 'erase_at'],
   erasure_by_admin: ['erase_at'],
   erasure_cancelled: [],
+  competency_expires: ['competencies'],
+  competency_expires_of_other: ['competencies', 'person'],
   impersonated: ['impersonator', 'reason', 'until'],
 } as const satisfies Record<string, readonly string[]>
 

@@ -1,5 +1,5 @@
 /**
- * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password expires soon, deactivate those whose last
+ * Scheduled maintenance of each realm: create audit checkpoints, warn users whose password or competencies expire soon, deactivate those whose last
  * day has come, write how often strangers failed, count the active users and what each day had, and once a day purge expired rows. Threat: one realm with
  * an unavailable database or much to do keeps all others from their maintenance. So three realms are maintained at once, a failure
  * ends only that realm's turn, and realms that a run does not reach come first in the next.
@@ -13,6 +13,7 @@ import { MailSender } from '../../mail/sender.ts'
 import { mustBeOpen } from '../fence/fence.ts'
 import { avatarsOf, removeLeftAvatars, sweepAvatars } from './avatars.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
+import { alertsOf } from './competencies.ts'
 import { eraseDue, erasuresOf } from './erasures.ts'
 import { isWipeDue, wipeOrganizations } from './organizations.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
@@ -53,6 +54,7 @@ export async function runMaintenance(
     // Before what limits mail is locked (src/limits/limits.sql).
     sql`select access.deactivate_terminated(${MOST_DEACTIVATED})`,
     sql`select access.warn_expiring(${MOST_WARNED})`,
+    alertsOf(realm),
     sql`select access.close_counted_failures(${MOST_CLOSED})`,
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
