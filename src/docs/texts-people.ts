@@ -28,6 +28,8 @@ export const people = {
   setUserGroups: 'All or nothing. Roles that are not manageable stay as they are.',
   listEmployees: 'Within the scope of the permission. What is sensitive is masked without `employee:read_sensitive`.',
   createEmployee: 'One for each document, and at most one for each account.',
+  importEmployees:
+    'Takes a line or row for each employee and answers a line for each, then a summary. The first row of a CSV names its columns. An employee who is there is reported as a duplicate. `dry_run=true` checks and creates nothing.',
   reportEmployees: 'Without `at` those who are employed now; by status also those who have left.',
   countEmployees: 'At most 400 steps. Whose beginning is not known counts since they were entered.',
   getEmployee: 'What is sensitive is masked without `employee:read_sensitive`.',
