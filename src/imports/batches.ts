@@ -2,7 +2,7 @@
  * The lines of an import, parsed and in batches. Threat: a broken line that stops the others, and a file that ends half-way and looks
  * complete. So each line has its own issues, and the end of the batches says why reading stopped.
  */
-import type { z } from '@hono/zod-openapi'
+import type { z } from 'zod'
 import { issuesIn } from '../http/issues.ts'
 import type { Issue, Language } from '../kernel/problem.ts'
 import { linesOf, valueIn } from './ndjson.ts'

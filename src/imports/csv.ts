@@ -14,7 +14,7 @@ const LF = Uint8Array.of(10)
 const MAX_COLUMNS = 100
 
 type Row = { line: number; last?: true } & ({ text: string } | { faults: Issue[] })
-const fault = (detail: string): { faults: Issue[] } => ({ faults: [{ pointer: '#', detail }] })
+const fault = (issue: Issue): { faults: Issue[] } => ({ faults: [issue] })
 const quotesIn = (bytes: Uint8Array) => bytes.reduce((sum, byte) => sum + Number(byte === QUOTE), 0)
 
 /** The text of a row, or that it has none. */
@@ -23,7 +23,7 @@ function said(bytes: Uint8Array): { text: string } | { faults: Issue[] } {
     return { text: textOf(bytes) }
   } catch (error) {
     if (!(error instanceof Problem)) throw error
-    return fault('is not UTF-8: save the file as CSV in UTF-8')
+    return fault({ pointer: '#', detail: 'is not UTF-8: save the file as CSV in UTF-8' })
   }
 }
 
@@ -40,11 +40,11 @@ async function* rowsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Row, vo
       if (quotesIn(bytes) % 2 === 0) continue
       yield { line: open.line, ...said(new Uint8Array(await new Blob(open.parts).arrayBuffer())) }
       open = null
-    } else if (!bytes) yield { line, ...fault(`is longer than ${MAX_LINE} bytes`) }
+    } else if (!bytes) yield { line, ...fault({ pointer: '#', detail: `is longer than ${MAX_LINE} bytes` }) }
     else if (quotesIn(bytes) % 2) open = { line, parts: [bytes], size: bytes.length }
     else yield { line, ...said(bytes) }
   }
-  if (open) yield { line: open.line, ...fault('has a quote that does not end'), last: true }
+  if (open) yield { line: open.line, ...fault({ pointer: '#', detail: 'has a quote that does not end' }), last: true }
 }
 
 /** The values of a row; null: a quote stands where none may. */
@@ -71,7 +71,7 @@ function faultsIn(names: string[], columns: readonly string[], required: readonl
     ...missing.map((name) => ({ pointer: pointerTo(name), detail: 'is missing: the first row names the columns' })),
     ...names
       .filter((name) => !columns.includes(name))
-      .map((name) => ({ pointer: pointerTo(name), detail: 'is not a column of this import' })),
+      .map((name) => ({ pointer: pointerTo(name), detail: 'is not a column that these files have' })),
     ...names
       .filter((name, i) => columns.includes(name) && names.indexOf(name) !== i)
       .map((name) => ({ pointer: pointerTo(name), detail: 'is there twice' })),
@@ -93,7 +93,7 @@ export async function csvLines(
     await rows.return()
     throw new Problem('invalid_request', undefined, { errors })
   }
-  if (!first) return refuse(fault('is missing: the first row names the columns').faults)
+  if (!first) return refuse([{ pointer: '#', detail: 'is missing: the first row names the columns' }])
   if ('faults' in first) return refuse(first.faults)
   const separator = first.text.includes(';') && !first.text.includes(',') ? ';' : ','
   const names = valuesOf(first.text, separator)?.map((name) => name.toLowerCase()) ?? []
@@ -102,9 +102,10 @@ export async function csvLines(
 
   const valued = (text: string): { value: unknown } | { faults: Issue[] } | null => {
     const cells = valuesOf(text, separator)
-    if (!cells) return fault('has a quote in the middle of a value')
+    if (!cells) return fault({ pointer: '#', detail: 'has a quote in the middle of a value' })
     if (cells.every((cell) => cell === '')) return null
-    if (cells.length !== names.length) return fault(`has ${cells.length} values for ${names.length} columns`)
+    if (cells.length !== names.length)
+      return fault({ pointer: '#', detail: `has ${cells.length} values for ${names.length} columns` })
     return { value: Object.fromEntries(names.flatMap((name, i) => (cells[i] ? [[name, unescaped(cells[i])]] : []))) }
   }
   return (async function* () {

@@ -20,7 +20,7 @@ export const employees = {
   'stands beside user_id: send one of both': 'está junto a user_id: envía uno de los dos',
   'is not UTF-8: save the file as CSV in UTF-8': 'no es UTF-8: guarda el archivo como CSV en UTF-8',
   'is missing: the first row names the columns': 'falta: la primera fila nombra las columnas',
-  'is not a column of this import': 'no es una columna de esta importación',
+  'is not a column that these files have': 'no es una columna que tengan estos archivos',
   'has a quote in the middle of a value': 'tiene una comilla en medio de un valor',
   'has a quote that does not end': 'tiene una comilla que no termina',
   'has {number} values for {columns} columns': 'tiene {number} valores para {columns} columnas',
