@@ -17,7 +17,6 @@ export const people = {
   listInvitations: 'Filter by `status` and organization; newest first.',
   getInvitation: 'Never with its token: that is in the mail alone.',
   revokeInvitation: 'Its link stops working. One that was accepted is refused with `illegal_state`.',
-  deleteInvitation: 'The same as revoking.',
   listUserGroups: 'Returns the roles that they hold of those that can be managed below scope `all`.',
   createInvitation:
     'What is given is what the caller holds, decided again when it is accepted. Open invitations count for `max_users` and the limit of the organization.',
