@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '8ccf89e6626813146cb292f2becf11d2eb94d10818778db8ff8ddc0999471616')
+  assetText('drizzle/tenant/meta/fingerprint.json', '3fb2b4f8764172022d2129a416e62b733c4c653e3a49242bb89f1c8dda43c9d6')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', '9cfe22830d1a1533567981f0d4a10fa07b8fb3689ed25f8705877cbe879a2742'),
+  listed('tenant/0007_members', '2dc8c678d6d2e5fe25249b728ccfad25259022ef2beeedd521b321b8b1977a1c'),
 ]
