@@ -18,6 +18,7 @@ export const SLOW = [
   'test/freehold/grants.node.test.ts',
   'test/freehold/keys-rotate.node.test.ts',
   'test/freehold/move.node.test.ts',
+  'test/freehold/organizations.node.test.ts',
   'test/freehold/people.node.test.ts',
   'test/freehold/profiles.node.test.ts',
   'test/freehold/restoring.node.test.ts',

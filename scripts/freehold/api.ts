@@ -15,8 +15,13 @@ export type Api = {
     path: string,
     more?: More,
   ): Promise<z.infer<S>>
-  /** Sends lines of JSON and yields the lines of the answer as they arrive. */
-  lines<S extends z.ZodType>(shape: S, path: string, body: ReadableStream<Uint8Array>): AsyncGenerator<z.infer<S>, void>
+  /** Sends lines, of JSON or another type, and yields the lines of the answer as they arrive. */
+  lines<S extends z.ZodType>(
+    shape: S,
+    path: string,
+    body: ReadableStream<Uint8Array>,
+    type?: string,
+  ): AsyncGenerator<z.infer<S>, void>
   /** The events of a stream, after `last`, until it ends. */
   events(path: string, more: { signal?: AbortSignal | undefined; last?: string | undefined }): AsyncGenerator<Event, void>
 }
@@ -43,8 +48,8 @@ export async function connected<T>(globals: Globals, connection: Connection, wor
   requireEncryption(connection.url, connection.setting, globals)
   const plane = planeOf(connection)
   const bearer = bearerWith(plane, connection.credentials)
-  const lines: Api['lines'] = async function* (shape, path, body) {
-    for await (const line of sendLines(plane, path, body, await bearer.token())) yield shaped(plane, shape, line)
+  const lines: Api['lines'] = async function* (shape, path, body, type) {
+    for await (const line of sendLines(plane, path, body, await bearer.token(), type)) yield shaped(plane, shape, line)
   }
   const events: Api['events'] = async function* (path, more) {
     yield* sendForEvents(plane, path, { ...more, token: await bearer.token() })

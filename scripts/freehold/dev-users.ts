@@ -1,8 +1,9 @@
 import { Option } from 'commander'
+import { z } from 'zod'
 import { presets } from '../../src/presets/presets.ts'
 import { rucFor } from '../dev/settings.ts'
 import { ApiDocument, type Tenant } from './answers.ts'
-import { type Api, withApi } from './api.ts'
+import { type Api, connected, withApi } from './api.ts'
 import type { Command } from './command.ts'
 import { CREDENTIAL_SETTINGS, operatorConnection } from './credentials.ts'
 import { Failure } from './failure.ts'
@@ -17,7 +18,9 @@ import { pairs } from './table.ts'
  * generated.
  */
 const DEV = { subdomain: 'dev', legal_name: 'Admin Organization', admin_email: 'user@example.com', environment: 'demo' }
+const ORGANIZATION = 'Admin Organization'
 const WAIT_SECONDS = 120
+const Made = z.looseObject({ id: z.string() })
 
 type Options = Globals & { rolePreset: string }
 
@@ -25,14 +28,16 @@ type Options = Globals & { rolePreset: string }
 export function addDevUsers(program: Command): void {
   program
     .command('setup-dev-users')
-    .description(`create the demo tenant "${DEV.subdomain}" with the administrator ${DEV.admin_email}; never in production`)
+    .description(
+      `create the demo tenant "${DEV.subdomain}" with the administrator ${DEV.admin_email} in an organization; never in production`,
+    )
     .example()
     .addOption(new Option('--role-preset <name>', 'the preset of its roles').choices(Object.keys(presets)).default('groups'))
     .addHelpText(
       'after',
       `
 Refuses unless the platform runs on this machine, judged by its address and by what its API document says.
-The password is generated and shown only once. An existing tenant stays as it is.
+The password is generated, shown only once, and need not be changed. An existing tenant stays as it is.
 ${CREDENTIAL_SETTINGS}`,
     )
     .action(async (_, command: Command) => {
@@ -42,11 +47,28 @@ ${CREDENTIAL_SETTINGS}`,
     })
 }
 
-async function setUpDevUsers(api: Api, { json, rolePreset }: Options): Promise<void> {
+async function setUpDevUsers(api: Api, options: Options): Promise<void> {
+  const { json, rolePreset } = options
   const known = await tenantNamed(api, DEV.subdomain)
   if (known) return showExisting(known, json)
-  const wanted = { ...DEV, tax_id: rucFor(DEV.subdomain), role_preset: rolePreset }
-  await create(api, wanted, { wait: WAIT_SECONDS, ...(json && { json }) })
+  const { generatePassword } = await import('../../src/passwords/hash.ts')
+  const password = generatePassword()
+  const wanted = { ...DEV, tax_id: rucFor(DEV.subdomain), role_preset: rolePreset, admin_password: password }
+  await create(api, wanted, { wait: WAIT_SECONDS, ...(json && { json }) }, '/tenants', {
+    password,
+    complete: () => joinOrganization(options, api.url, password),
+  })
+}
+
+/** Makes the organization of the administrator, by themselves, and lets them join it. */
+async function joinOrganization(globals: Globals, url: string, password: string): Promise<Record<string, string>> {
+  const credentials = { email: DEV.admin_email, password, from: 'The new administrator' }
+  await connected(globals, { url, setting: 'The new tenant', tenant: DEV.subdomain, credentials }, async (own) => {
+    const { id } = await own.call(Made, 'POST', '/organizations', { body: { name: ORGANIZATION } })
+    const me = await own.call(Made, 'GET', '/users/me')
+    await own.call(z.unknown(), 'PUT', `/organizations/${id}/members/${me.id}`)
+  })
+  return { organization: ORGANIZATION }
 }
 
 function showExisting(tenant: Tenant, json: boolean | undefined): void {

@@ -25,17 +25,22 @@ export type Wanted = {
 
 const INTERRUPTED = 130
 
+/** What is done in a new tenant before it is shown; gives what is shown of it. `password` is that of the administrator. */
+export type Completing = { password: string; complete: (tenant: Tenant) => Promise<Record<string, string>> }
+
 /** Creates a tenant, at the path that makes it, and shows its progress; at the end its address and first administrator. */
 export async function create(
   api: Api,
   wanted: Record<string, string | boolean | undefined>,
   watching: Watching,
   path = '/tenants',
+  completing?: Completing,
 ): Promise<void> {
   // From here on an interrupt stops only the waiting, not the program: the password is in this answer and in no later one.
   const interrupt = interrupted()
   const { initial_admin, ...made } = await api.call(MadeTenant, 'POST', path, { body: wanted })
-  await watch(api, made, initial_admin, watching, interrupt)
+  const admin = completing ? { ...initial_admin, password: completing.password } : initial_admin
+  await watch(api, made, admin, watching, interrupt, completing)
 }
 
 /** Retries a failed tenant and shows its progress. */
@@ -56,20 +61,27 @@ async function watch(
   admin: z.infer<typeof InitialAdmin> | null,
   { json, wait }: Watching,
   signal: AbortSignal,
+  completing?: Completing,
 ) {
   const ending =
     wait === false
       ? { tenant: made, steps: [] as Step[], trouble: null }
       : await follow(api, made, { seconds: wait, signal, show: progressOn(process.stderr) })
   const { tenant, steps, trouble } = ending
-  if (json) printJson({ ...tenant, ...(admin && { initial_admin: admin }), ...(wait !== false && { provisioning: steps }) })
-  else print(summary(tenant, admin))
+  // The password is shown whatever becomes of this.
+  const more: Record<string, string> | Error =
+    trouble || !completing ? {} : await completing.complete(tenant).catch((error: Error) => error)
+  const shown = more instanceof Error ? {} : more
+  if (json)
+    printJson({ ...tenant, ...(admin && { initial_admin: admin }), ...shown, ...(wait !== false && { provisioning: steps }) })
+  else print(summary(tenant, admin, shown))
+  if (more instanceof Error) throw more
   if (!trouble) return
   tell(trouble)
   process.exitCode = signal.aborted ? INTERRUPTED : 1
 }
 
-function summary(tenant: Tenant, admin: z.infer<typeof InitialAdmin> | null): string {
+function summary(tenant: Tenant, admin: z.infer<typeof InitialAdmin> | null, more: Record<string, string>): string {
   const { subdomain, status, url, id } = tenant
   const password: [string, string][] = admin
     ? [
@@ -80,8 +92,17 @@ function summary(tenant: Tenant, admin: z.infer<typeof InitialAdmin> | null): st
         ],
       ]
     : []
-  const lines = [`Tenant ${subdomain}`, '', pairs([['status', status], ['url', url], ['id', id], ...password])]
+  const lines = [
+    `Tenant ${subdomain}`,
+    '',
+    pairs([['status', status], ['url', url], ['id', id], ...password, ...Object.entries(more)]),
+  ]
   if (admin?.password)
-    lines.push('', 'The password is shown only once. It works for 72 hours, and must be changed at the first login.')
+    lines.push(
+      '',
+      admin.must_change_password
+        ? 'The password is shown only once. It works for 72 hours, and must be changed at the first login.'
+        : 'The password is shown only once.',
+    )
   return lines.join('\n')
 }

@@ -7,7 +7,9 @@ import { addCompletion } from './completion.ts'
 import { addDev } from './dev.ts'
 import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
+import { addEmployees } from './employees.ts'
 import { addGroups } from './groups.ts'
+import { addInvitations } from './invitations.ts'
 import { addKeys } from './keys.ts'
 import { addLoggingIn } from './logging-in.ts'
 import { addLogs } from './logs.ts'
@@ -15,6 +17,7 @@ import { addMigrate } from './migrate.ts'
 import { addOpening } from './opening.ts'
 import { addOperators } from './operators.ts'
 import { addGlobals, type Globals } from './options.ts'
+import { addOrganizations } from './organizations.ts'
 import { addPassword } from './password.ts'
 import { addPlans } from './plans.ts'
 import { addPresets } from './presets.ts'
@@ -57,6 +60,9 @@ export function commandLine(): Command {
   addPresets(program)
   addAudit(program)
   addUsers(program)
+  addOrganizations(program)
+  addInvitations(program)
+  addEmployees(program)
   addRoles(program)
   addPermissions(program)
   addApiKeys(program)

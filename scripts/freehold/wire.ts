@@ -54,18 +54,19 @@ function refusal(url: string, response: Response, text: string): Failure {
 }
 
 /**
- * Sends lines of JSON as they are read and yields those of the answer as they arrive, without a timeout. Fails as `send` does.
+ * Sends lines, of JSON or another type, as they are read and yields those of the answer as they arrive, without a timeout. Fails as `send` does.
  */
 export async function* sendLines(
   { url, base, headers: own }: Plane,
   path: string,
   body: ReadableStream<Uint8Array>,
   token: string,
+  type = 'application/x-ndjson',
 ): AsyncGenerator<unknown, void> {
   const headers = {
     'User-Agent': 'freehold-cli',
     ...own,
-    'Content-Type': 'application/x-ndjson',
+    'Content-Type': type,
     Authorization: `Bearer ${token}`,
   }
   const request = { method: 'POST', headers, body, duplex: 'half', redirect: 'manual' } as const

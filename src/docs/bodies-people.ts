@@ -10,6 +10,7 @@ export const people = {
     position: 'Analyst',
     employed_since: '2024-02-01',
   },
+  importEmployees: { document_type: 'dni', document_number: '40123478', given_names: 'Lucía', family_name: 'Quispe Rojas' },
   updateEmployee: { position: 'Head of laboratory' },
   terminateEmployee: { reason: 'End of contract', at: '2026-12-31T23:59:59Z' },
   createCompetencyType: { name: 'Forklift', kind: 'equipment', valid_months: 24 },

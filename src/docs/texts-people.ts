@@ -17,7 +17,6 @@ export const people = {
   listInvitations: 'Filter by `status` and organization; newest first.',
   getInvitation: 'Never with its token: that is in the mail alone.',
   revokeInvitation: 'Its link stops working. One that was accepted is refused with `illegal_state`.',
-  deleteInvitation: 'The same as revoking.',
   listUserGroups: 'Returns the roles that they hold of those that can be managed below scope `all`.',
   createInvitation:
     'What is given is what the caller holds, decided again when it is accepted. Open invitations count for `max_users` and the limit of the organization.',
@@ -28,6 +27,8 @@ export const people = {
   setUserGroups: 'All or nothing. Roles that are not manageable stay as they are.',
   listEmployees: 'Within the scope of the permission. What is sensitive is masked without `employee:read_sensitive`.',
   createEmployee: 'One for each document, and at most one for each account.',
+  importEmployees:
+    'Takes a line or row for each employee and answers a line for each, then a summary. The first row of a CSV names its columns. An employee who is there is reported as a duplicate. `dry_run=true` checks and creates nothing.',
   reportEmployees: 'Without `at` those who are employed now; by status also those who have left.',
   countEmployees: 'At most 400 steps. Whose beginning is not known counts since they were entered.',
   getEmployee: 'What is sensitive is masked without `employee:read_sensitive`.',

@@ -1,6 +1,8 @@
 import { z } from '@hono/zod-openapi'
+import { languageOf } from '../http/accept-language.ts'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
+import { ImportQuery } from '../imports/report.ts'
 import { Problem } from '../kernel/problem.ts'
 import {
   changeEmployee,
@@ -13,6 +15,7 @@ import {
   listEmployees,
   NewEmployee,
 } from './employees.ts'
+import { EmployeeImportReport, ImportedEmployee, importEmployees } from './import.ts'
 import { asCsv, EmployeeReport, employeeReport, Headcount, HeadcountQuery, headcount, ReportQuery } from './report.ts'
 import { reinstate, Termination, terminate } from './terminating.ts'
 
@@ -104,6 +107,32 @@ for (const path of ['/report', '/headcount'])
   employeeRoutes.on(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], path, () => {
     throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD' } })
   })
+
+employeeRoutes.openapi(
+  route({
+    operationId: 'importEmployees',
+    method: 'post',
+    path: '/import',
+    summary:
+      'Import employees, as JSON lines or CSV; read the report while you send. 2 round trips for up to 200 lines, and 1 more for each further 200',
+    permission: 'employee:create',
+    trips: 2,
+    lines: { takes: ImportedEmployee, gives: EmployeeImportReport, csv: true },
+    query: ImportQuery,
+    returns: { 200: null },
+  }),
+  async (c) => {
+    const body = c.req.raw.body ?? new ReadableStream({ start: (controller) => controller.close() })
+    const language = languageOf(c.req.header('Accept-Language'))
+    const is_csv = c.req.header('Content-Type') === 'text/csv'
+    const report = await importEmployees(c.var.ctx, body, { is_csv, dry_run: c.req.valid('query').dry_run === 'true', language })
+    const headers = { 'Content-Type': 'application/x-ndjson', 'Content-Language': language.tag, Vary: 'Accept-Language' }
+    return c.body(report, 200, headers)
+  },
+)
+employeeRoutes.on(['GET', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/import', () => {
+  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'POST' } })
+})
 
 employeeRoutes.openapi(
   route({

@@ -98,5 +98,14 @@ export const fileBody = ({ types, most_kib }: FileBody): MiddlewareHandler<AppEn
   refusing(most_kib * KIB, () => new Problem('body_too_large', `Send at most ${most_kib} KiB.`)),
 ]
 
+const none = refusing(KIB, () => new Problem('body_too_large', 'This request takes no body.'))
+const checkNone = createMiddleware<AppEnv>(async (c, next) => {
+  if (c.req.raw.body && !/^\s*(\{\s*\})?\s*$/.test(textOf(await c.req.arrayBuffer())))
+    throw invalid('', 'must be empty: this request takes no body')
+  await next()
+})
+/** What is asked of a request that takes no body: it has none, or an empty object, which some clients send. */
+export const noBody: MiddlewareHandler<AppEnv>[] = [none, checkNone]
+
 /** What is asked of a body that the validators read: its type, its size, and that it is what it says. */
 export const strictBody = (types: string[]): MiddlewareHandler<AppEnv>[] => [typed(types), limitBody, checkBody]

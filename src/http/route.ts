@@ -1,11 +1,12 @@
-import { createRoute, OpenAPIHono, z } from '@hono/zod-openapi'
+import { createRoute, OpenAPIHono, type z } from '@hono/zod-openapi'
 import type { MiddlewareHandler } from 'hono'
 import type { StepUp } from '../kernel/context.ts'
 import { type Code, Problem } from '../kernel/problem.ts'
 import { languageOf } from './accept-language.ts'
 import { needOf, requireCredential, sessionIfAny, TWO_IF_ANY, withoutAdmission } from './admit.ts'
 import type { AppEnv } from './app-env.ts'
-import { checkQuery, type FileBody, FORMS, fileBody, JSON_TYPE, PATCH_TYPE, strictBody, typed, URLENCODED } from './body.ts'
+import { bodyAsked, bodyChecks, codesOfBody, contentOf, type Lines, NDJSON, strict } from './bodies.ts'
+import { checkQuery, type FileBody } from './body.ts'
 import { type Asked, answered, asked, isTagged, problemResponses, securityOf } from './declared.ts'
 import { EVENT_STREAM, LastEventId } from './events.ts'
 import { IdempotencyHeader, once } from './idempotency.ts'
@@ -27,9 +28,6 @@ export const room = () =>
       throw new Problem('invalid_request', undefined, { errors })
     },
   })
-
-/** Bodies of JSON lines (NDJSON), which the handler reads and writes itself: the schema of one line of each. */
-type Lines = { takes: z.ZodType; gives: z.ZodType }
 
 type Spec<P extends string, M extends string, B, F, Q, I, R> = StepUp & {
   /** The name of the function in generated clients, which never changes: a verb and what it is done to, as `listUsers`. */
@@ -112,7 +110,7 @@ export function route<
   const creates = spec.method === 'post' && 201 in spec.returns && !spec.public
   const codes = new Set<Code>([
     ...(creates ? IDEMPOTENT : []),
-    ...(spec.body || spec.form || spec.lines || spec.file ? BODY : []),
+    ...codesOfBody(spec),
     ...(spec.public === true ? [] : AUTHENTICATED),
     ...(spec.fresh || spec.aal ? (['step_up_required'] as const) : []),
     ...EVERY,
@@ -141,7 +139,6 @@ export function route<
           ...(spec.events && status === '200' && { content: { [EVENT_STREAM]: { schema: spec.events } } }),
         },
   ])
-  const json = { 'application/json': { schema: bodyOf(spec) } }
   const headers: (Asked | false | undefined)[] = [
     (spec.public !== true || spec.account) && 'X-Account',
     codes.has('etag_mismatch') && 'If-Match',
@@ -168,25 +165,11 @@ export function route<
       ...(spec.attempts === undefined ? [] : [limitAttempts]),
       ...(failures === undefined ? [] : [limitFailures(failures)]),
       ...(spec.query ? [checkQuery] : []),
-      ...(spec.body
-        ? strictBody([JSON_TYPE, ...(spec.form ? FORMS : []), ...(spec.method === 'patch' ? [PATCH_TYPE] : [])])
-        : []),
-      ...(!spec.body && spec.form ? strictBody([URLENCODED]) : []),
-      ...(spec.lines ? [typed([NDJSON])] : []),
-      ...(spec.file ? fileBody(spec.file) : []),
+      ...bodyChecks(spec),
       ...(creates ? [once] : []),
     ],
     request: {
-      ...(spec.body && {
-        body: spec.form
-          ? { content: { ...json, 'application/x-www-form-urlencoded': { schema: spec.form } } }
-          : { content: json, required: true },
-      }),
-      ...(!spec.body && spec.form && { body: { content: { [URLENCODED]: { schema: spec.form } }, required: true } }),
-      ...(spec.lines && { body: { content: { [NDJSON]: { schema: spec.lines.takes } }, required: true } }),
-      ...(spec.file && {
-        body: { content: contentOf(Object.fromEntries(spec.file.types.map((type) => [type, FILE]))), required: true },
-      }),
+      ...bodyAsked(spec),
       ...(spec.query && { query: strict(spec.query) }),
       ...(spec.params && { params: spec.params }),
       ...(creates && { headers: IdempotencyHeader }),
@@ -233,18 +216,3 @@ const AUTHENTICATED: Code[] = [
   'license_expired',
 ]
 const IDEMPOTENT: Code[] = ['invalid_request', 'idempotency_mismatch', 'illegal_state']
-const BODY: Code[] = ['invalid_request', 'body_too_large', 'unsupported_media_type']
-
-const contentOf = (files: Record<string, z.ZodType>) =>
-  Object.fromEntries(Object.entries(files).map(([type, schema]) => [type, { schema }]))
-
-const strict = <S>(schema: S): S => (schema instanceof z.ZodObject ? (schema.strict() as S) : schema)
-
-/** The body of a route, once in the document: `CreateRoleBody`. */
-const bodyOf = ({ body, operationId }: { body?: unknown; operationId: string }) =>
-  body instanceof z.ZodType ? strict(body).openapi(`${operationId.charAt(0).toUpperCase()}${operationId.slice(1)}Body`) : body
-
-/** The bytes of a file, in a body or an answer. */
-export const FILE = z.string().openapi({ format: 'binary' })
-
-const NDJSON = 'application/x-ndjson'

@@ -183,7 +183,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     (select r.name from freehold.roles r where r.is_fallback and r.deleted_at is null))
 $$;
 
--- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, and closes the invitation.
+-- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, closes the invitation, and
+-- tells whoever invited.
 -- Those of an invitation to an organization are held within it, and end when the person leaves it; so that they can
 -- still log in then, everybody holds a role that is not.
 create function access.join_as(i freehold.invitations, subject uuid, given freehold.roles[]) returns jsonb
@@ -218,6 +219,10 @@ begin
     jsonb_build_object('organization_id', i.organization_id, 'role_ids', (select jsonb_agg(g.id) from unnest(given) g),
       'inviter_id', i.inviter_id)
   );
+  -- Mails last: their limits are locked after everything else.
+  perform access.enqueue_mail('invitation_accepted', x.id, x.email, jsonb_build_object('accepted_by', u.email))
+  from freehold.users x
+  where x.id = i.inviter_id and access.is_present(x);
   return jsonb_build_object(
     'outcome', 'done',
     'id', u.id,

@@ -8,6 +8,7 @@ import type { Ctx } from '../kernel/context.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { tokenHash } from '../kernel/token.ts'
 import { rowsOf } from '../kernel/wire.ts'
+import { deliver } from '../mail/mail.ts'
 import { Name } from '../names/names.ts'
 import { hash } from '../passwords/hash.ts'
 import { brokenRules, issuesOf, type Policy } from '../passwords/policy.ts'
@@ -85,6 +86,7 @@ export async function acceptInvitation(
   const hashed = await hash(password, ctx.config.PASSWORD_HASH_ITERATIONS)
   const wanted = JSON.stringify({ ...names, username: user.username })
   return acceptedOf(
+    ctx,
     await ctx.call<Outcome>(
       sql`access.accept_invitation(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea, ${hashed}, ${wanted}::jsonb, ${JSON.stringify(ctx.request)}::jsonb)`,
     ),
@@ -101,17 +103,19 @@ export async function joinByInvitation(ctx: Ctx, token: string): Promise<z.infer
       sql`select access.join_by_invitation(${ctx.realm.id}, ${ctx.realm.system_key}, ${await tokenHash(token)}::bytea) as outcome`,
     ),
   )
-  return acceptedOf(rowsOf<{ outcome: Outcome }>(result)[0]?.outcome ?? { outcome: 'invalid' })
+  return acceptedOf(ctx, rowsOf<{ outcome: Outcome }>(result)[0]?.outcome ?? { outcome: 'invalid' })
 }
 
 const logInFirst = () => new Problem('already_exists', 'This address has an account: log in with it, then accept the invitation.')
 
-function acceptedOf(answer: Outcome): z.infer<typeof AcceptedInvitation> {
+function acceptedOf(ctx: Ctx, answer: Outcome): z.infer<typeof AcceptedInvitation> {
   if (answer.outcome === 'known') throw logInFirst()
   if (answer.outcome === 'other') throw new Problem('forbidden', 'This invitation is for another address.')
   if (answer.outcome === 'void')
     throw new Problem('illegal_state', 'Whoever invited you cannot give these roles any more: ask for another invitation.')
   if (answer.outcome !== 'done') throw invalidToken()
+  // The mail to whoever invited.
+  ctx.later(deliver(ctx))
   const { outcome: _, ...accepted } = answer
   return accepted
 }

@@ -145,21 +145,3 @@ invitationRoutes.openapi(
   }),
   async (c) => answer(c, await revokeInvitation(c.var.ctx, c.req.valid('param').id)),
 )
-
-invitationRoutes.openapi(
-  route({
-    operationId: 'deleteInvitation',
-    method: 'delete',
-    path: '/{id}',
-    summary: 'Revoke an invitation; it stays in the list',
-    permission: 'invitation:delete',
-    trips: 1,
-    params: Id,
-    returns: { 204: null },
-    problems: ['not_found', 'illegal_state'],
-  }),
-  async (c) => {
-    await revokeInvitation(c.var.ctx, c.req.valid('param').id)
-    return c.body(null, 204)
-  },
-)

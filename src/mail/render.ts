@@ -56,7 +56,7 @@ const OURS: Record<Page, string> = {
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
 const MOMENTS = ['until', 'expires_at', 'read_only_from', 'erase_at']
 /** Values that are validated addresses: a recipient must see exactly which. */
-const ADDRESSES = ['new_email']
+const ADDRESSES = ['new_email', 'accepted_by']
 const LONGEST_NAME = 60
 
 /** `es`, `es-PE` ... are Spanish, all other locales English. */

@@ -1,7 +1,8 @@
 import { z } from '@hono/zod-openapi'
 import { FRESH } from '../http/admit.ts'
 import { answer } from '../http/answer.ts'
-import { FILE, room, route } from '../http/route.ts'
+import { FILE } from '../http/bodies.ts'
+import { room, route } from '../http/route.ts'
 import { User } from '../users/users.ts'
 import {
   cancelErasure,

@@ -1,5 +1,6 @@
 import { answer } from '../http/answer.ts'
-import { FILE, room, route } from '../http/route.ts'
+import { FILE } from '../http/bodies.ts'
+import { room, route } from '../http/route.ts'
 import { IMAGE_TYPES } from './image.ts'
 import { deleteLogo, getLogo, LOGO_KIB, Logo, putLogo } from './logo.ts'
 import { forgetLook } from './look.ts'

@@ -1,19 +1,14 @@
 /**
- * Parses and validates the lines of an import before they go to the database. Threat: a broken line that stops the others; a
- * password in plain text, which would lie in a file and cost a hash for each line.
+ * Validates the lines of an import before they go to the database. Threat: a password in plain text, which would lie in a file and
+ * cost a hash for each line.
  */
 import { z } from '@hono/zod-openapi'
-import { issuesIn } from '../http/issues.ts'
+import { type Accepted, parsed, type Refused } from '../imports/batches.ts'
 import { Moment, Text } from '../kernel/fields.ts'
 import type { Issue, Language } from '../kernel/problem.ts'
 import { fromForeign } from '../passwords/foreign-hash.ts'
 import { NewUser } from './changes.ts'
-import { linesOf, valueIn } from './ndjson.ts'
 import { usernameFrom } from './username.ts'
-
-const BATCH = 200
-const MAX_LINE = 16 * 1024
-const MAX_LINES = 100_000
 
 const ForeignHash = z
   .string()
@@ -46,30 +41,22 @@ export const ImportedUser = NewUser.extend({
 
 /** `wished`: what the username is made of when the line has none. */
 export type ImportLine = Omit<z.output<typeof ImportedUser>, 'password_hash'> & { wished: string; password_hash?: string }
-export type Refused = { code: string; errors: Issue[] }
-/** A user, and what of the line was left out. */
-type Accepted = { user: ImportLine; warnings: Issue[] }
-export type Read = { line: number } & (Accepted | Refused)
-/** Why reading stopped before the end of the body. */
-export type Broken = { code: string; detail: string }
-
-const refused = (...errors: Issue[]): Refused => ({ code: 'invalid_request', errors })
 
 /** The user on a line, or its issues: those of zod in the caller's language, ours in English, which the report translates. */
-function lineIn(value: unknown, language: Language): Accepted | Refused {
-  const { data, error } = ImportedUser.safeParse(value)
-  if (!data) {
+export function lineIn(value: unknown, language: Language): Accepted<ImportLine> | Refused {
+  const read = parsed(ImportedUser, value, language)
+  if (!('data' in read)) {
     const explained = (issue: Issue) =>
       issue.pointer === '#/password'
         ? { ...issue, detail: 'is not accepted in plain text: send password_hash or neither' }
         : issue
-    return refused(...issuesIn('#', error.issues, (found) => language.issue(found, value)).map(explained))
+    return { ...read, errors: read.errors.map(explained) }
   }
-  const { password_hash, ...fields } = data
+  const { password_hash, ...fields } = read.data
   const roles = fields.roles ?? []
   const role = fields.role ?? roles[0]
   return {
-    user: {
+    item: {
       ...fields,
       wished: usernameFrom(fields.email),
       roles,
@@ -78,36 +65,4 @@ function lineIn(value: unknown, language: Language): Accepted | Refused {
     },
     warnings: password_hash && 'excess' in password_hash ? [{ pointer: '#/password_hash', detail: password_hash.excess }] : [],
   }
-}
-
-/** The lines of a body that are not blank, parsed, 200 at a time. Returns why reading stopped before the end, if it did. */
-export async function* batchesOf(
-  body: ReadableStream<Uint8Array>,
-  language: Language,
-): AsyncGenerator<Read[], Broken | undefined> {
-  let batch: Read[] = []
-  let line = 0
-  let broken: Broken | undefined
-  try {
-    for await (const bytes of linesOf(body, MAX_LINE)) {
-      line++
-      if (line > MAX_LINES) {
-        broken = { code: 'invalid_request', detail: `A file has at most ${MAX_LINES} lines: send the rest in another file.` }
-        break
-      }
-      const said = valueIn(bytes, MAX_LINE)
-      if (said)
-        batch.push({
-          line,
-          ...('faults' in said ? refused(...said.faults) : lineIn(said.value, language)),
-        })
-      if (batch.length < BATCH) continue
-      yield batch
-      batch = []
-    }
-  } catch {
-    broken = { code: 'invalid_request', detail: `The body was cut off after line ${line}: send the file again.` }
-  }
-  if (batch.length) yield batch
-  return broken
 }

@@ -50,6 +50,7 @@ const APP_MAY_CALL = [
   'access.impersonate(uuid,text)',
   'access.impersonator_of(uuid)',
   'access.import_batch(jsonb,integer,jsonb)',
+  'access.import_employees(jsonb,integer,boolean)',
   'access.in_force(timestamp with time zone,timestamp with time zone,timestamp with time zone)',
   'access.introspect(uuid,text,text,text,uuid,text)',
   'access.invitations_of(uuid)',

@@ -537,7 +537,13 @@ describe('setup-dev-users', () => {
     expect(code, stderr).toBe(0)
     const password = passwordIn(stdout)
     expect(password).toHaveLength(20)
-    expect(await login('user@example.com', password, 'dev')).toMatchObject({ status: 200, must_change_password: true })
+    expect(await login('user@example.com', password, 'dev')).toMatchObject({ status: 200, must_change_password: false })
+    const own = { FREEHOLD_URL: url, FREEHOLD_TENANT_EMAIL: 'user@example.com', FREEHOLD_TENANT_PASSWORD: password }
+    const organizations = await freehold(['organizations', 'list', '--tenant', 'dev', '--json'], own)
+    const { data } = JSON.parse(organizations.stdout)
+    expect(data).toMatchObject([{ name: 'Admin Organization', active_users: 1 }])
+    const user = await freehold(['users', 'show', 'user@example.com', '--tenant', 'dev', '--json'], own)
+    expect(JSON.parse(user.stdout).organization_id).toBe(data[0].id)
     const made = JSON.parse((await ada('tenants', 'show', 'dev', '--json')).stdout)
     expect(made).toMatchObject({ legal_name: 'Admin Organization', environment: 'demo', role_preset: 'groups', status: 'active' })
 

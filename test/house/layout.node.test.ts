@@ -14,7 +14,7 @@ const FLOORS = [
   ['i18n', 'idempotency', 'lists', 'names', 'passwords'],
   ['http'],
   ['organizations'],
-  ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
+  ['access', 'audit', 'docs', 'imports', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
   ['competencies'],
   ['avatars', 'employees', 'mail', 'roles', 'sessions'],

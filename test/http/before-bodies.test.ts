@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it, vi } from 'vitest'
 import { newKey } from '../../src/kernel/api-key.ts'
 import { type Door, doorsOf, lazyBody, send } from '../support/doors.ts'
 import { inside } from '../support/inside.ts'
+import { knock } from '../support/knock.ts'
 import { call, operatorToken } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
@@ -138,11 +139,47 @@ describe('of a body', () => {
   })
 })
 
+describe('a route that takes no body', () => {
+  const bare = () => doors.filter(({ types, method }) => !types.length && method !== 'GET')
+  const ask = (door: Door, text: string, type = 'application/json') =>
+    knock(urlOf(door), { method: door.method, headers: { 'Content-Type': type, ...bearer(right(door)) }, body: text })
+
+  it('refuses a long one after a kibibyte, whoever sends it', async () => {
+    expect(bare().length).toBeGreaterThan(60)
+    for (const door of bare()) {
+      const { answer, read } = await knockWith(door, door.is_public ? {} : bearer(right(door)))
+      expectProblem(answer, 413, 'body_too_large', door.name)
+      expect(answer.body.detail).toBe('This request takes no body.')
+      expect(read, door.name).toBeLessThanOrEqual(3 * KIB)
+    }
+  })
+
+  it('refuses what is none of its business, and does nothing', async () => {
+    for (const door of bare())
+      for (const text of ['{"is_active":true}', '[]', 'x', '{}{}', 'null']) {
+        const answer = await ask(door, text)
+        expectProblem(answer, 400, 'invalid_request', door.name)
+        expect(answer.body.errors, door.name).toEqual([{ pointer: '#', detail: 'must be empty: this request takes no body' }])
+      }
+  })
+
+  it('takes an empty one, and an empty object, under any type', async () => {
+    const door = bare().find(({ name }) => name === 'DELETE /api/v1/units/{id}') as Door
+    for (const [text, type] of [
+      ['', 'application/json'],
+      ['{}', 'application/json'],
+      [' { }\n', 'text/plain'],
+      ['', 'text/plain'],
+    ])
+      expectProblem(await ask(door, text ?? '', type), 404, 'not_found')
+  })
+})
+
 describe('an import', () => {
   const imports = () => doors.filter(({ types }) => types.includes('application/x-ndjson'))
 
   it('by an invented API key is refused before a byte of it is read', async () => {
-    expect(imports()).toHaveLength(2)
+    expect(imports()).toHaveLength(3)
     for (const door of imports()) {
       const { answer, read } = await knockWith(door, { 'X-API-Key': newKey().key })
       expectProblem(answer, 401, 'token_invalid', door.name)
@@ -150,13 +187,14 @@ describe('an import', () => {
     }
   })
 
-  it('by who may not create users is refused before a byte of it is read', async () => {
+  it('by who may not create them is refused before a byte of it is read', async () => {
     const realm = await inside(AT)
     await addRole(realm, 'reader', ['user:read'], 'all')
     const { token } = await addMember(realm, 'rea', { roles: ['reader'] })
-    const door = imports().find(({ on_platform }) => !on_platform) as Door
-    const { answer, read } = await knockWith(door, bearer(token))
-    expectProblem(answer, 403, 'forbidden')
-    expect(read).toBe(0)
+    for (const door of imports().filter(({ on_platform }) => !on_platform)) {
+      const { answer, read } = await knockWith(door, bearer(token))
+      expectProblem(answer, 403, 'forbidden', door.name)
+      expect(read, door.name).toBe(0)
+    }
   })
 })

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type Cast, cast } from '../roles/cast.ts'
 import { setLimits } from '../support/limits.ts'
+import { mailboxOf, mailsTo } from '../support/mails.ts'
 import { call } from '../support/people.ts'
 import { expectDiscreet, expectProblem, pointers } from '../support/refusal.ts'
 import { accept, invited, newAddress, PASSWORD } from './cast.ts'
@@ -36,6 +37,20 @@ describe('a new person', () => {
     expectProblem(again, 400, 'invalid_request')
     expect(pointers(again)).toEqual(['#/token'])
     expect((await all.ask(`/invitations/${id}`)).body).toMatchObject({ status: 'accepted', accepted_by: accepted.body.id })
+  })
+
+  it('is told of to whoever invited, in their language, and to nobody where they have left', async () => {
+    const host = await all.member('host', { can: { 'invitation:create': 'all' } })
+    const hostess = 'host-of-accepts@told.test'
+    await all.realm.asOwner(sql`update freehold.users set email = ${hostess}, locale = 'es' where id = ${host.id}`)
+    const [one, two] = [await invited(all.realm, host.token), await invited(all.realm, host.token)]
+    expect((await accept(AT, { token: one.token, password: PASSWORD })).status).toBe(201)
+    const [mail] = await mailsTo(hostess)
+    expect(mail?.subject).toContain('Han aceptado tu invitación')
+    expect(mail?.text).toContain(one.email)
+    await all.realm.asOwner(sql`update freehold.users set is_active = false where id = ${host.id}`)
+    expectProblem(await accept(AT, { token: two.token, password: PASSWORD }), 400, 'invalid_request')
+    expect(await mailboxOf(hostess)).toHaveLength(1)
   })
 
   it('without roles gets the role of who registers, and may choose a username, which gets a suffix where it is taken', async () => {

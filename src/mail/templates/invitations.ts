@@ -27,6 +27,13 @@ export const invitations: { en: Invitations; es: Invitations } = {
       ],
       action: 'See the invitation',
     },
+    invitation_accepted: {
+      subject: 'Your invitation to {tenant} was accepted',
+      paragraphs: [
+        '{accepted_by} has accepted your invitation, and belongs to {tenant} now.',
+        'If you invited nobody with this address, tell an administrator of {tenant}.',
+      ],
+    },
   },
   es: {
     invitation: {
@@ -50,6 +57,13 @@ export const invitations: { en: Invitations; es: Invitations } = {
         'El enlace funciona una vez, hasta el {expires_at}. Si no conoces a {inviter}, no hagas nada: sin ti no pasa nada.',
       ],
       action: 'Ver la invitación',
+    },
+    invitation_accepted: {
+      subject: 'Han aceptado tu invitación a {tenant}',
+      paragraphs: [
+        '{accepted_by} ha aceptado tu invitación y ya forma parte de {tenant}.',
+        'Si no invitaste a nadie con esta dirección, avisa a un administrador de {tenant}.',
+      ],
     },
   },
 }

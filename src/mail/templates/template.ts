@@ -19,6 +19,7 @@ export const KINDS = {
   password_reset_link: ['link', 'token', 'expires_at'],
   invitation: ['link', 'token', 'inviter', 'expires_at'],
   invitation_to_organization: ['link', 'token', 'inviter', 'organization', 'expires_at'],
+  invitation_accepted: ['accepted_by'],
   register: ['link', 'token'],
   register_known: ['login'],
   email_login: ['link', 'code', 'network', 'expires_at'],
