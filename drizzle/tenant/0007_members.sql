@@ -14,8 +14,8 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 117 objects
---   replaces 61 objects
+--   creates 153 objects
+--   replaces 62 objects
 --   drops and creates policy make on freehold.user_roles
 --   drops and creates policy change on freehold.user_roles
 --   drops and creates policy make on freehold.overrides
@@ -73,6 +73,8 @@ CREATE TABLE "freehold"."competencies" (
   "verified_at" timestamp with time zone,
   "verified_by" uuid,
   "revoked_at" timestamp with time zone,
+  "revoked_by" uuid,
+  "revocation_reason" text,
   "alerted_days" integer,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
   "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -80,6 +82,7 @@ CREATE TABLE "freehold"."competencies" (
   CONSTRAINT "competencies_order" CHECK ("freehold"."competencies"."expires_at" > "freehold"."competencies"."issued_at"),
   CONSTRAINT "competencies_verified" CHECK (num_nulls("freehold"."competencies"."verified_at", "freehold"."competencies"."verified_by") in (0, 2)),
   CONSTRAINT "competencies_other_verifier" CHECK ("freehold"."competencies"."verified_by" <> "freehold"."competencies"."user_id"),
+  CONSTRAINT "competencies_revoked" CHECK ("freehold"."competencies"."revoked_at" is not null or num_nonnulls("freehold"."competencies"."revoked_by", "freehold"."competencies"."revocation_reason") = 0),
   CONSTRAINT "competencies_alerted_days" CHECK ("freehold"."competencies"."alerted_days" in (60, 30, 7))
 );
 --> statement-breakpoint
@@ -212,6 +215,8 @@ ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_type_id_compe
 --> statement-breakpoint
 ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_verified_by_users_id_fk" FOREIGN KEY ("verified_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_revoked_by_users_id_fk" FOREIGN KEY ("revoked_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_unit_id_units_id_fk" FOREIGN KEY ("unit_id") REFERENCES "freehold"."units"("id") ON DELETE no action ON UPDATE no action;
@@ -227,6 +232,8 @@ ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_accepted_by_use
 CREATE INDEX "left_avatars_at" ON "access"."left_avatars" USING btree ("left_at");
 --> statement-breakpoint
 CREATE INDEX "competencies_decision" ON "freehold"."competencies" USING btree ("user_id","type_id","level");
+--> statement-breakpoint
+CREATE INDEX "competencies_by_created" ON "freehold"."competencies" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "competencies_type" ON "freehold"."competencies" USING btree ("type_id","user_id");
 --> statement-breakpoint
@@ -980,8 +987,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
--- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
--- another user's permissions is recorded.
+-- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user.
+-- That somebody looked at another user's permissions is recorded.
 create or replace function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1597,8 +1604,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
--- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without an answer, or with one to a
--- part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request, field, names}.
+-- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without
+-- an answer, or with one to a part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request,
+-- field, names}.
 create or replace function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1736,7 +1744,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED', 'EMAIL_LOGIN_REQUESTED',
       'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
       'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
-      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED'
+      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED', 'EMPLOYEES_IMPORTED',
+      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED'
     )
     or exists (
       select
@@ -1774,6 +1783,32 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   left join freehold.audit_detail d on d.log_id = l.id
   where l.id = entry
 $$;
+--> statement-breakpoint
+-- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
+-- primary key.
+create or replace procedure access.audited(
+  target regclass,
+  resource text,
+  secret text[] default '{}',
+  noise text[] default '{updated_at}',
+  keys text[] default '{id}'
+)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := format(
+    'for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys
+  );
+begin
+  execute format('create trigger audit_insert after insert on %s referencing new table as after_rows %s', target, said);
+  execute format(
+    'create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s',
+    target, said
+  );
+  execute format(
+    'create trigger audit_delete after delete on %s referencing old table as before_rows %s',
+    target, said
+  );
+end $$;
 --> statement-breakpoint
 -- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
 -- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
@@ -1831,6 +1866,8 @@ begin
         when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
         when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+        when resource = 'competency' and c.is_now ->> 'verified_at' is not null then 'COMPETENCY_VERIFIED'
+        when resource = 'competency' and c.is_now ->> 'revoked_at' is not null then 'COMPETENCY_REVOKED'
       end) as activities
     into e
     from (
@@ -2258,6 +2295,364 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where not exists (select from freehold.users u where u.id = f.user_id and u.avatar = f.version)
 $$;
 --> statement-breakpoint
+-- The fewest days, of those of which somebody is told, that a record has left at most; null: more than 60.
+create or replace function access.alert_days(expires_at timestamptz) returns integer
+language sql stable
+return case
+  when expires_at <= now() + interval '7 days' then 7
+  when expires_at <= now() + interval '30 days' then 30
+  when expires_at <= now() + interval '60 days' then 60
+end;
+--> statement-breakpoint
+-- Mails those whose competencies end soon and their managers, as many as the day has room for; all of one person that are
+-- due at once in one mail. Returns how many mails. Not of what was renewed, was retired, or is of somebody who is not
+-- here any more. Called by the scheduled job, as the owner. What is locked by others comes next time.
+create or replace function access.alert_expiring_competencies(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  mailed integer;
+begin
+  with due as (
+    update freehold.competencies c
+    set alerted_days = access.alert_days(c.expires_at)
+    from freehold.competency_types t
+    where t.id = c.type_id
+      and c.id in (
+        select x.id
+        from freehold.competencies x
+          join freehold.users u on u.id = x.user_id
+          join freehold.competency_types y on y.id = x.type_id
+        where x.revoked_at is null
+          and x.expires_at > now()
+          and x.expires_at <= now() + interval '60 days'
+          and x.verified_at is not null
+          and coalesce(x.alerted_days > access.alert_days(x.expires_at), true)
+          and y.retired_at is null
+          and access.is_present(u)
+          and not exists (
+            select
+            from freehold.competencies o
+            where o.user_id = x.user_id
+              and o.type_id = x.type_id
+              and o.level >= x.level
+              and o.verified_at is not null
+              and o.revoked_at is null
+              and coalesce(o.expires_at > x.expires_at, true))
+        order by x.expires_at, x.id
+        limit least(at_most, access.warnings_left() / 2)
+        for update of x skip locked
+        for key share of u skip locked
+      )
+    returning c.user_id, c.expires_at, t.name
+  ),
+  told as (
+    select
+      d.user_id,
+      string_agg(format('%s (%s)', d.name, to_char(d.expires_at at time zone 'utc', 'YYYY-MM-DD')), '; '
+        order by d.expires_at, d.name) as competencies
+    from due d
+    group by d.user_id
+  )
+  select
+    count(access.enqueue_mail(
+      'competency_expires', u.id, u.email, jsonb_build_object('competencies', t.competencies)))
+    + count(case when m.id is not null then access.enqueue_mail(
+      'competency_expires_of_other', m.id, m.email,
+      jsonb_build_object('competencies', t.competencies, 'person', access.inviter_name(u))) end)
+  into mailed
+  from told t
+    join freehold.users u on u.id = t.user_id
+    left join freehold.users m on m.id = u.manager_id and access.is_present(m);
+  return mailed;
+end $$;
+--> statement-breakpoint
+-- A type that was retired stays as it was: records and past demands name it.
+create or replace function access.before_competency_type() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'UPDATE' and old.retired_at is not null and access.principal() is not null then
+    perform access.refuse('illegal_state', 'This type of competency was retired.');
+  end if;
+  new.updated_at := now();
+  return new;
+end $$;
+--> statement-breakpoint
+-- Refuses a type with `forbidden` below scope `all`, and whoever reads none as if there were none.
+create or replace function access.reach_competency_type(type uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+begin
+  if me is null
+    or access.scope() = 'all'
+    or not exists (select from freehold.competency_types t where t.id = type) then
+    return;
+  elsif (select s.scope from access.effective_scope(me, 'competency:read') s) is not null then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  end if;
+  -- In the words that a verb has for one that does not exist.
+  raise exception using errcode = 'FH404', message = 'not_found';
+end $$;
+--> statement-breakpoint
+-- Retires a type. Whether there is one. A demand that is made at the same moment waits for the lock of its foreign key.
+create or replace function access.retire_competency_type(type uuid) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.competency_types;
+begin
+  if access.permission() is distinct from 'competency:delete' then
+    perform access.refuse('forbidden', 'This needs the permission competency:delete.');
+  end if;
+  perform access.reach_competency_type(type);
+  select * into t from freehold.competency_types x where x.id = type for update;
+  if t.id is null then
+    return false;
+  elsif exists (
+    select
+    from freehold.role_permissions rp
+    where rp.competency_type_id = type
+      and (rp.ends_at is null or rp.ends_at > now())
+  ) then
+    perform access.refuse('in_use', 'A role demands this competency for a permission: change that role first.');
+  end if;
+  update freehold.competency_types x set retired_at = now() where x.id = type;
+  return true;
+end $$;
+--> statement-breakpoint
+-- When a record ends that does not say so itself.
+create or replace function access.competency_end(issued_at timestamptz, valid_months integer) returns timestamptz
+language sql immutable
+return (issued_at at time zone 'utc' + make_interval(months => valid_months)) at time zone 'utc';
+--> statement-breakpoint
+-- A record is made of a user whom the caller reaches, in a type that is in use; and is changed until it was verified or
+-- revoked. The job that alerts (alerts.sql) changes nothing of this.
+create or replace function access.before_competency() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.competency_types;
+begin
+  new.updated_at := now();
+  if access.principal() is null or access.permission() = 'competency:verify' then
+    return new;
+  end if;
+  if tg_op = 'UPDATE' and (old.verified_at is not null or old.revoked_at is not null) then
+    perform access.refuse('illegal_state', 'This competency was verified or revoked: record another one.');
+  elsif tg_op = 'INSERT' and not (
+    access.can_access_user(new.user_id)
+    and exists (select from freehold.users u where u.id = new.user_id and u.erased_at is null)
+  ) then
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'user_id');
+  end if;
+  select * into t from freehold.competency_types x where x.id = new.type_id for key share;
+  if t.id is null or t.retired_at is not null then
+    perform access.refuse('invalid_request', 'is not a type of competency in use', 'type_id');
+  elsif new.issued_at > now() then
+    perform access.refuse('invalid_request', 'lies in the future', 'issued_at');
+  elsif new.expires_at <= new.issued_at then
+    perform access.refuse('invalid_request', 'is not after the competency was issued', 'expires_at');
+  end if;
+  new.expires_at := coalesce(new.expires_at, access.competency_end(new.issued_at, t.valid_months));
+  return new;
+end $$;
+--> statement-breakpoint
+-- What counted, or was refused with a reason, stays.
+create or replace function access.before_competency_deleted() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is not null and (old.verified_at is not null or old.revoked_at is not null) then
+    perform access.refuse('illegal_state', 'This competency was verified or revoked, and is kept.');
+  end if;
+  return old;
+end $$;
+--> statement-breakpoint
+-- Refuses with `forbidden` a record that the caller can read and this permission does not reach. What they cannot read
+-- is left to the verb, which finds nothing. As access.require_reach does for other resources.
+create or replace function access.reach_competency(competency uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  u freehold.users;
+  far record;
+begin
+  select x.* into u
+  from freehold.competencies c
+    join freehold.users x on x.id = c.user_id
+  where c.id = competency;
+  if me is null or u.id is null or access.can_access_user(u.id) then
+    return;
+  end if;
+  far := access.effective_scope(me, 'competency:read');
+  if far.scope = 'all' or u.id = any (far.owners) or u.unit_id = any (far.units) then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  end if;
+end $$;
+--> statement-breakpoint
+-- Whether a user may judge the competencies of another one without owing the power to them: it reaches them around
+-- somebody else, whatever the holder delegated.
+create or replace function access.judges_independently(subject uuid, holder uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.reaches_all(subject, 'competency:verify')
+    or exists (
+      select
+      from unnest(access.reasons(subject, 'competency:verify', now())) r
+        join freehold.users u on u.id = judges_independently.holder
+      where r.holder <> u.id
+        and (
+          r.scope = 'all'
+          or access.reaches_unit(r.holder, r.scope, u.unit_id)
+          or access.reaches_owner(r.holder, r.scope, u.id)
+        )
+    )
+$$;
+--> statement-breakpoint
+-- The record that the admitted user verifies or revokes, locked. null: none that they see, or not the one that they saw.
+create or replace function access.competency_to_judge(competency uuid, seen timestamptz) returns freehold.competencies
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.competencies;
+begin
+  if access.permission() is distinct from 'competency:verify' then
+    perform access.refuse('forbidden', 'This needs the permission competency:verify.');
+  end if;
+  perform access.reach_competency(competency);
+  select * into c from freehold.competencies x where x.id = competency for no key update;
+  if c.id is null or not access.can_access_user(c.user_id) or c.updated_at <> seen then
+    return null;
+  elsif c.user_id = access.principal() or c.user_id = access.impersonator() then
+    perform access.refuse('forbidden', 'Another user must judge your competencies.');
+  elsif not access.judges_independently(access.principal(), c.user_id) then
+    perform access.refuse('forbidden', 'You have this power from the holder of the competency: another user must judge it.');
+  elsif c.revoked_at is not null then
+    perform access.refuse('illegal_state', 'This competency was revoked.');
+  elsif c.expires_at <= now() then
+    perform access.refuse('illegal_state', 'This competency has expired.');
+  end if;
+  return c;
+end $$;
+--> statement-breakpoint
+-- Verifies a record: from now on it counts. `seen`: its version, if the caller names one. Whether there is such a record.
+create or replace function access.verify_competency(competency uuid, seen timestamptz) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.competencies := access.competency_to_judge(competency, seen);
+begin
+  if c.id is null then
+    return false;
+  elsif c.verified_at is not null then
+    perform access.refuse('illegal_state', 'This competency was verified already.');
+  elsif exists (select from freehold.competency_types t where t.id = c.type_id and t.retired_at is not null) then
+    perform access.refuse('illegal_state', 'This type of competency was retired.');
+  end if;
+  update freehold.competencies x
+  set verified_at = now(), verified_by = access.principal()
+  where x.id = competency;
+  return true;
+end $$;
+--> statement-breakpoint
+-- Ends a record now: it counts no longer, or never will. Whether there is one.
+create or replace function access.revoke_competency(competency uuid, reason text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.competencies := access.competency_to_judge(competency, null);
+begin
+  if c.id is null then
+    return false;
+  end if;
+  update freehold.competencies x
+  set revoked_at = now(), revoked_by = access.principal(), revocation_reason = reason
+  where x.id = competency;
+  return true;
+end $$;
+--> statement-breakpoint
+-- The highest level that the roles of some people demanded at a moment, their own and what those inherit, by type.
+create or replace function access.demanded_levels(people uuid[], at timestamptz)
+returns table (user_id uuid, type_id uuid, level integer)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive held (user_id, role_id, parent_id) as (
+    select ur.user_id, p.role_id, p.parent_id
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = any (people)
+      and access.in_force(ur.starts_at, ur.ends_at, at)
+      and access.in_force(p.starts_at, p.ends_at, at)
+    union
+    select h.user_id, p.role_id, p.parent_id
+    from held h
+      join freehold.role_periods p on p.role_id = h.parent_id
+    where access.in_force(p.starts_at, p.ends_at, at)
+  )
+  select h.user_id, rp.competency_type_id, max(rp.competency_level)
+  from held h
+    join freehold.role_permissions rp on rp.role_id = h.role_id
+  where rp.competency_type_id is not null and access.in_force(rp.starts_at, rp.ends_at, at)
+  group by h.user_id, rp.competency_type_id
+$$;
+--> statement-breakpoint
+-- A cell for each person and type of which there is a record, or which a role of theirs demands: the highest level that
+-- counted at the moment, and of several the one that lasts longest; else the record that comes nearest to counting.
+create or replace function access.matrix_cells(people uuid[], types uuid[], at timestamptz)
+returns table (user_id uuid, type_id uuid, state text, level integer, expires_at timestamptz, required_level integer)
+language plpgsql stable security definer rows 1000 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  reached uuid[];
+begin
+  if coalesce(access.permission(), '') not in ('competency:read', 'competency:export') then
+    return;
+  end if;
+  select array_agg(u.id) into reached
+  from freehold.users u
+  where u.id = any (people)
+    and ((select access.scope() = 'all')
+      or u.id = any ((select access.scope_owner_ids())::uuid[])
+      or u.unit_id = any ((select access.scope_unit_ids())::uuid[]));
+  return query
+    with recorded as (
+      select c.*,
+        case
+          when c.revoked_at <= at then 'revoked'
+          when c.expires_at <= at then 'expired'
+          when c.verified_at <= at then 'valid'
+          else 'unverified'
+        end as state
+      from freehold.competencies c
+      where c.user_id = any (reached)
+        and c.type_id = any (types)
+        and c.created_at <= at
+        and c.issued_at <= at
+    ),
+    best as (
+      select distinct on (r.user_id, r.type_id) r.user_id, r.type_id, r.state, r.level, r.expires_at
+      from recorded r
+      order by r.user_id, r.type_id,
+        array_position('{valid,unverified,expired,revoked}', r.state),
+        case when r.state = 'valid' then r.level end desc,
+        coalesce(r.expires_at, 'infinity') desc,
+        r.level desc
+    )
+    select
+      coalesce(b.user_id, d.user_id),
+      coalesce(b.type_id, d.type_id),
+      coalesce(b.state, 'missing'),
+      case when b.state = 'valid' then b.level end,
+      b.expires_at,
+      d.level
+    from best b
+      full join (
+        select x.* from access.demanded_levels(reached, at) x where x.type_id = any (types)
+      ) d on d.user_id = b.user_id and d.type_id = b.type_id;
+end $$;
+--> statement-breakpoint
+-- Writes that the admitted user exports the matrix, and by which filters.
+create or replace function access.record_matrix_export(filters jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.permission() is distinct from 'competency:export' then
+    perform access.refuse('forbidden', 'Exporting competencies needs competency:export.');
+  end if;
+  perform access.record('EXPORT', 'export', 'competency', null, null, filters);
+end $$;
+--> statement-breakpoint
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
 -- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
 -- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
@@ -2400,6 +2795,166 @@ create or replace function access.began_at(contractor_since date, employed_since
 language sql immutable set search_path = pg_catalog, pg_temp as $$
   select least(contractor_since, employed_since)::timestamp at time zone 'utc'
 $$;
+--> statement-breakpoint
+-- Creates the employees of some lines, in their order, each of them or not at all. Returns for each {id, user}, where
+-- `user` is what their account may be called in a file; or {code, errors}. The batch is recorded with how many lines
+-- were imported and how many not; `refused` of them the Worker did not pass on. A dry run undoes all of it.
+create or replace function access.import_employees(lines jsonb, refused integer, dry_run boolean) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  line jsonb;
+  results jsonb[] := '{}';
+begin
+  if access.permission() is distinct from 'employee:create' then
+    perform access.refuse('forbidden', 'This needs the permission employee:create.');
+  end if;
+  -- One import after another: two that name the same documents in different orders would wait for each other.
+  perform pg_advisory_xact_lock(hashtext('access.import_employees'));
+  begin
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
+      results := results || access.import_employee(line);
+    end loop;
+    if dry_run then
+      raise exception using errcode = 'FH001', message = 'undone';
+    end if;
+  exception when sqlstate 'FH001' then
+    null;
+  end;
+  if not dry_run then
+    perform access.record('EMPLOYEES_IMPORTED', 'import', 'employee', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
+  return to_jsonb(results);
+end $$;
+--> statement-breakpoint
+-- The unit that a line names, of those in which the caller creates employees; null: it names none.
+create or replace function access.imported_unit(l jsonb) returns uuid
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  found uuid[];
+begin
+  if l ->> 'unit' is null then
+    return (l ->> 'unit_id')::uuid;
+  end if;
+  found := array(
+    select n.id
+    from freehold.units n
+    where n.name = l ->> 'unit'
+      and (access.scope() = 'all' or n.id = any (access.scope_unit_ids()))
+    limit 2);
+  if cardinality(found) = 0 then
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit');
+  elsif cardinality(found) = 2 then
+    perform access.refuse('invalid_request', 'is the name of more than one unit: send unit_id', 'unit');
+  end if;
+  return found[1];
+end $$;
+--> statement-breakpoint
+-- The account that a line names; null: it names none.
+create or replace function access.imported_account(l jsonb) returns freehold.users
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  if l ->> 'user' is null then
+    select * into u from freehold.users x where x.id = (l ->> 'user_id')::uuid;
+  else
+    select * into u from freehold.users x where x.email = l ->> 'user' or x.username = l ->> 'user';
+  end if;
+  if coalesce(l ->> 'user', l ->> 'user_id') is not null
+    and (u.id is null or not access.can_access_user(u.id)) then
+    perform access.refuse('invalid_request', 'is not a user whom you can access',
+      case when l ->> 'user' is null then 'user_id' else 'user' end);
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Creates one employee of a file, whose fields the Worker has checked, as access.import_user creates a user. An error of
+-- the database that is not the line's fault is raised.
+create or replace function access.import_employee(l jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+  account freehold.users;
+  unit uuid;
+  state text;
+  said text;
+  explained text;
+  field text;
+  broken text;
+begin
+  unit := access.imported_unit(l);
+  -- Row level security does not apply here, because import_employees runs as the owner.
+  if access.scope() <> 'all' and not coalesce(unit = any (access.scope_unit_ids()), false) then
+    perform access.refuse('forbidden', 'You can only create employees in units that are within your scope.', 'unit_id');
+  end if;
+  account := access.imported_account(l);
+  insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name, sex, nationality,
+    birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone,
+    address, district, emergency_contact, emergency_phone)
+  values (
+    made,
+    account.id,
+    l ->> 'document_type',
+    l ->> 'document_number',
+    l ->> 'given_names',
+    l ->> 'family_name',
+    l ->> 'sex',
+    l ->> 'nationality',
+    (l ->> 'birth_date')::date,
+    coalesce(l ->> 'status', 'active'),
+    l ->> 'position',
+    l ->> 'area',
+    l ->> 'cost_centre',
+    unit,
+    (l ->> 'contractor_since')::date,
+    (l ->> 'employed_since')::date,
+    l ->> 'email',
+    l ->> 'phone',
+    l ->> 'address',
+    l ->> 'district',
+    l ->> 'emergency_contact',
+    l ->> 'emergency_phone'
+  );
+  return jsonb_build_object('id', made, 'user', case
+    when account.id is null then '[]'
+    else jsonb_build_array(account.id, account.email, account.username)
+  end);
+exception when others then
+  get stacked diagnostics
+    state = returned_sqlstate,
+    said = message_text,
+    explained = pg_exception_detail,
+    field = pg_exception_hint,
+    broken = constraint_name;
+  if state in ('FH400', 'FH403', 'FH404', 'FH409') then
+    field := nullif(field, '');
+  elsif broken = 'employees_document' then
+    select 'already_exists', 'is taken', 'document_number' into said, explained, field;
+  elsif broken = 'employees_user' then
+    select 'already_exists', 'is taken', case when l ->> 'user' is null then 'user_id' else 'user' end
+    into said, explained, field;
+  elsif broken = 'employees_unit_id_units_id_fk' then
+    select 'invalid_request', 'is not a unit that you can access', 'unit_id' into said, explained, field;
+  elsif state ~ '^2[23]' then
+    select 'invalid_request', 'holds a value that cannot be kept', null into said, explained, field;
+  elsif state in ('40001', '40P01') then
+    select 'illegal_state', 'met another change at the same moment; send this line again', null
+    into said, explained, field;
+  else
+    raise;
+  end if;
+  return jsonb_build_object('code', said, 'errors', jsonb_build_array(
+    jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
+end $$;
 --> statement-breakpoint
 -- Locks an employee whom the caller reaches with this permission, after their account. null: there is none.
 create or replace function access.employee_to_change(employee uuid) returns freehold.employees
@@ -2951,7 +3506,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     (select r.name from freehold.roles r where r.is_fallback and r.deleted_at is null))
 $$;
 --> statement-breakpoint
--- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, and closes the invitation.
+-- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, closes the invitation, and
+-- tells whoever invited.
 -- Those of an invitation to an organization are held within it, and end when the person leaves it; so that they can
 -- still log in then, everybody holds a role that is not.
 create or replace function access.join_as(i freehold.invitations, subject uuid, given freehold.roles[]) returns jsonb
@@ -2986,6 +3542,10 @@ begin
     jsonb_build_object('organization_id', i.organization_id, 'role_ids', (select jsonb_agg(g.id) from unnest(given) g),
       'inviter_id', i.inviter_id)
   );
+  -- Mails last: their limits are locked after everything else.
+  perform access.enqueue_mail('invitation_accepted', x.id, x.email, jsonb_build_object('accepted_by', u.email))
+  from freehold.users x
+  where x.id = i.inviter_id and access.is_present(x);
   return jsonb_build_object(
     'outcome', 'done',
     'id', u.id,
@@ -4284,10 +4844,20 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (24, 'freehold.employees', 'employee', 'x.user_id = $1', 'x.email = any ($2) or x.phone = any ($2)',
       '{id,document_type,document_number,given_names,family_name,sex,nationality,birth_date,employment,position,area,
         cost_centre,unit_id,contractor_since,employed_since,terminated_at,termination_reason,email,phone,address,district,
-        emergency_contact,emergency_phone,created_at,updated_at}', '{user_id,document_hint,name,ends_account,account_was_to_end_at}',
+        emergency_contact,emergency_phone,created_at,updated_at}',
+      '{user_id,document_hint,name,ends_account,account_was_to_end_at}',
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
         birth_date = null, terminated_at = coalesce(x.terminated_at, now()), termination_reason = 'erased', email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
+    (25, 'freehold.competencies', 'competencies', 'x.user_id = $1',
+      'access.mentions(x.evidence_url, $2) or access.mentions(x.revocation_reason, $2)',
+      array['id', 'type_id', '(select t.name from freehold.competency_types t where t.id = x.type_id) as type_name', 'level',
+        'issued_at', 'expires_at', 'evidence_url', 'verified_at', 'revoked_at', 'revocation_reason', 'created_at', 'updated_at'],
+      '{user_id,verified_by,revoked_by,alerted_days}',
+      $set$evidence_url = case when x.user_id <> $1 and not access.mentions(x.evidence_url, $2) then x.evidence_url end,
+        revocation_reason = case
+          when x.user_id <> $1 and not access.mentions(x.revocation_reason, $2) then x.revocation_reason
+        end$set$),
     (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', 'access.mentions(x.name, $2)',
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
       '{user_id,key_hash,rotated_from}',
@@ -5316,6 +5886,18 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.competency_types REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency_type', '{}', '{updated_at,folded}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.competency_types REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency_type', '{}', '{updated_at,folded}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.competency_types REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency_type', '{}', '{updated_at,folded}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.competencies REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency', '{evidence_url}', '{updated_at,alerted_days}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.competencies REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency', '{evidence_url}', '{updated_at,alerted_days}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.competencies REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency', '{evidence_url}', '{updated_at,alerted_days}', '{id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.employees REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.employees REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
@@ -5331,6 +5913,17 @@ CREATE TRIGGER audit_delete AFTER DELETE ON freehold.organizations REFERENCING O
 create trigger after_avatar_change after update of avatar on freehold.users
   for each row when (old.avatar is not null and new.avatar is distinct from old.avatar)
   execute function access.after_avatar_change();
+--> statement-breakpoint
+create trigger before_competency_type before insert or update on freehold.competency_types
+  for each row execute function access.before_competency_type();
+--> statement-breakpoint
+create trigger before_competency
+  before insert or update of user_id, type_id, level, issued_at, expires_at, evidence_url, verified_at, revoked_at
+  on freehold.competencies
+  for each row execute function access.before_competency();
+--> statement-breakpoint
+create trigger before_competency_deleted before delete on freehold.competencies
+  for each row execute function access.before_competency_deleted();
 --> statement-breakpoint
 create trigger before_employee before insert or update on freehold.employees
   for each row execute function access.before_employee();
@@ -5408,6 +6001,39 @@ create trigger before_unit_deleted before delete on freehold.units
 create trigger after_address_change after update of email on freehold.users
   for each row when (old.email <> new.email) execute function access.after_address_change();
 --> statement-breakpoint
+create policy read on freehold.competency_types for select
+  using ((( SELECT access.principal() AS principal) IS NOT NULL));
+--> statement-breakpoint
+create policy make on freehold.competency_types for insert
+  with check ((( SELECT (access.permission() = ANY ('{competency:create}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))));
+--> statement-breakpoint
+create policy change on freehold.competency_types for update
+  using ((( SELECT (access.permission() = ANY ('{competency:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))))
+  with check (( SELECT (access.scope() = 'all'::access.scope)));
+--> statement-breakpoint
+create policy read on freehold.competencies for select
+  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
+--> statement-breakpoint
+create policy make on freehold.competencies for insert
+  with check ((( SELECT (access.permission() = ANY ('{competency:create}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
+--> statement-breakpoint
+create policy change on freehold.competencies for update
+  using ((( SELECT (access.permission() = ANY ('{competency:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
+--> statement-breakpoint
+create policy remove on freehold.competencies for delete
+  using ((( SELECT (access.permission() = 'competency:delete'::text)) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
+--> statement-breakpoint
 create policy read on freehold.employees for select
   using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
    FROM freehold.users u
@@ -5426,8 +6052,13 @@ create policy change on freehold.employees for update
    FROM freehold.users u
   WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal)))));
 --> statement-breakpoint
-create policy make on freehold.organizations for insert
-  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
+-- Not access.protect: the hash of the token is read by functions alone, which also write everything.
+create policy read on freehold.invitations for select
+  using (
+    (select access.scope() = 'all')
+    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
+    or unit_id = any ((select access.scope_unit_ids())::uuid[])
+  );
 --> statement-breakpoint
 -- Not access.protect: users read the organization that they belong to, whatever their scope, and nobody reads one that
 -- has ended.
@@ -5441,13 +6072,8 @@ create policy read on freehold.organizations for select
     )
   );
 --> statement-breakpoint
--- Not access.protect: the hash of the token is read by functions alone, which also write everything.
-create policy read on freehold.invitations for select
-  using (
-    (select access.scope() = 'all')
-    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
-    or unit_id = any ((select access.scope_unit_ids())::uuid[])
-  );
+create policy make on freehold.organizations for insert
+  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
 --> statement-breakpoint
 -- The unit that an organization is is reached from within it at scope `organization`, or as a department.
 create policy change on freehold.organizations for update
@@ -5534,11 +6160,16 @@ revoke execute
     access.after_avatar_change(),
     access.after_joining(),
     access.after_organization(),
+    access.alert_days(timestamp with time zone),
+    access.alert_expiring_competencies(integer),
     access.authenticate_identity(uuid,jsonb,integer),
     access.avatars_due(),
     access.avatars_left(integer),
     access.base_role(freehold.tenant),
     access.before_account_returns(),
+    access.before_competency(),
+    access.before_competency_deleted(),
+    access.before_competency_type(),
     access.before_employee(),
     access.before_joining(),
     access.before_organization(),
@@ -5548,8 +6179,11 @@ revoke execute
     access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
     access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
+    access.competency_end(timestamp with time zone,integer),
+    access.competency_to_judge(uuid,timestamp with time zone),
     access.count_organization(),
     access.covers_power_of(uuid,uuid,boolean),
+    access.demanded_levels(uuid[],timestamp with time zone),
     access.employee_to_change(uuid),
     access.end_email_logins(uuid),
     access.end_impersonations(),
@@ -5561,6 +6195,10 @@ revoke execute
     access.impersonator(),
     access.impersonator_in(jsonb),
     access.impersonator_of(uuid),
+    access.import_employee(jsonb),
+    access.import_employees(jsonb,integer,boolean),
+    access.imported_account(jsonb),
+    access.imported_unit(jsonb),
     access.invitation_to_change(uuid,text),
     access.invitations_an_hour(),
     access.invitations_of(uuid),
@@ -5577,9 +6215,11 @@ revoke execute
     access.is_wipe_due(),
     access.join_as(freehold.invitations,uuid,freehold.roles[]),
     access.join_by_invitation(uuid,text,bytea),
+    access.judges_independently(uuid,uuid),
     access.lacking_competency(uuid,text),
     access.let_go(freehold.users,freehold.organizations),
     access.mail_invitation(freehold.invitations,text),
+    access.matrix_cells(uuid[],uuid[],timestamp with time zone),
     access.may_still_invite(freehold.invitations),
     access.must_hold_role(uuid,uuid[],boolean),
     access.open_invitations(),
@@ -5589,13 +6229,18 @@ revoke execute
     access.placed_invitation(freehold.invitations,freehold.users),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.reach_competency(uuid),
+    access.reach_competency_type(uuid),
     access.reaches_owner(uuid,access.scope,uuid),
     access.reads_users_of(uuid),
     access.reason_lacking(uuid,text,text,integer),
+    access.record_matrix_export(jsonb),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
     access.require_place(freehold.invitations),
     access.resend_invitation(uuid,text,uuid,bytea,text),
+    access.retire_competency_type(uuid),
+    access.revoke_competency(uuid,text),
     access.revoke_invitation(uuid),
     access.role_grants(uuid,timestamp with time zone,text[]),
     access.roles_still_given(freehold.invitations,uuid),
@@ -5610,6 +6255,7 @@ revoke execute
     access.unknown_avatars(jsonb),
     access.unmet_demands(uuid,timestamp with time zone,text[]),
     access.valid_invitation(bytea,boolean),
+    access.verify_competency(uuid,timestamp with time zone),
     access.why_not_given(uuid,freehold.roles,uuid,boolean),
     access.wipe_organizations(integer),
     access.wipe_some_of(freehold.organizations,integer)
@@ -5618,6 +6264,14 @@ revoke execute
 revoke execute
   on procedure access.protect(regclass,text,text,text,text,boolean,text[],text[],text[],boolean,text[],text[],boolean,text[])
   from public;
+--> statement-breakpoint
+grant insert (id, name, kind, description, valid_months), select, update (name, kind, description, valid_months)
+  on freehold.competency_types
+  to freehold_app;
+--> statement-breakpoint
+grant delete, insert (id, user_id, type_id, level, issued_at, expires_at, evidence_url), select, update (level, issued_at, expires_at, evidence_url)
+  on freehold.competencies
+  to freehold_app;
 --> statement-breakpoint
 grant insert (id, name, settings, plan_group, user_limit), select, update (name, settings, plan_group, user_limit)
   on freehold.organizations
@@ -5653,19 +6307,27 @@ grant execute
     access.end_organization(uuid,text,text,boolean),
     access.impersonate(uuid,text),
     access.impersonator_of(uuid),
+    access.import_employees(jsonb,integer,boolean),
     access.invitations_of(uuid),
     access.invite(uuid,text,uuid,jsonb,bytea,text),
     access.join_by_invitation(uuid,text,bytea),
+    access.matrix_cells(uuid[],uuid[],timestamp with time zone),
     access.own_invitations(),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.reach_competency(uuid),
+    access.reach_competency_type(uuid),
     access.reads_users_of(uuid),
+    access.record_matrix_export(jsonb),
     access.reinstate_employee(uuid),
     access.resend_invitation(uuid,text,uuid,bytea,text),
+    access.retire_competency_type(uuid),
+    access.revoke_competency(uuid,text),
     access.revoke_invitation(uuid),
     access.sensitive_of(uuid[]),
     access.set_groups(uuid,jsonb),
     access.set_own_avatar(text),
     access.terminate_employee(uuid,text,timestamp with time zone),
-    access.token_providers(uuid,text)
+    access.token_providers(uuid,text),
+    access.verify_competency(uuid,timestamp with time zone)
   to freehold_app;

@@ -83,6 +83,7 @@ const APP_MAY_CALL = [
   'access.put_units(uuid,uuid[])',
   'access.reach_competency(uuid)',
   'access.reach_competency_type(uuid)',
+  'access.reads_users_of(uuid)',
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
   'access.record_export(jsonb)',
   'access.record_matrix_export(jsonb)',

@@ -35,6 +35,8 @@ const BESIDE: Record<string, object> = {
   '/audiences': { identifier: 'urn:example:api' },
   '/permissions': { name: 'thing:read' },
   '/delegations': { permissions: ['unit:read'] },
+  '/competency-types': { kind: 'training' },
+  '/competencies': { level: 3, issued_at: '2026-01-15' },
   '/settings/providers': { type: 'oidc', issuer: 'https://id.acme.example' },
 }
 
