@@ -6,7 +6,7 @@ export async function use({ url, tenant, email, password, role, imported }: At):
   client.setConfig({ baseUrl: url })
   const headers = { 'X-Tenant': tenant }
   const tokens = await login({ headers, body: { email, password } })
-  if (tokens.data?.token_type !== 'Bearer') throw new Error(JSON.stringify(tokens.error))
+  if (!tokens.data || !('access_token' in tokens.data)) throw new Error(JSON.stringify(tokens.error))
   const { access_token } = tokens.data
   client.setConfig({ auth: ({ scheme }) => (scheme === 'bearer' ? access_token : undefined) })
 

@@ -6,7 +6,7 @@ export async function use({ url, tenant, email, password, role, imported }: At):
   const client = createClient<paths>({ baseUrl: url })
   const header = { 'X-Tenant': tenant }
   const login = await client.POST('/api/v1/auth/login', { params: { header }, body: { email, password } })
-  if (login.data?.token_type !== 'Bearer') throw new Error(JSON.stringify(login.error))
+  if (!login.data || !('access_token' in login.data)) throw new Error(JSON.stringify(login.error))
   const { access_token } = login.data
   client.use({
     onRequest({ request }) {
