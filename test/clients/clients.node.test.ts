@@ -97,7 +97,7 @@ describe('linters', () => {
     const without = { ...whole, tags: [], paths: Object.fromEntries(Object.entries(whole.paths).slice(0, 1)) }
     expect((await spectral.run(without)).length, 'without tags').toBeGreaterThan(0)
     // It takes a minute for some four hundred operations.
-  }, 240_000)
+  }, 600_000)
 
   it('of Redocly, by its recommended rules, find nothing', async () => {
     // The server of a tenant is one of the base domain, which is localhost here.
