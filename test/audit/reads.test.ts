@@ -10,7 +10,7 @@ let paths: string[]
 
 /** The reads that the design names: exports, and other people's permissions. */
 const NAMED: [RegExp, string][] = [
-  [/^\/api\/v1\/(activities|auth\/me)\/export/, 'EXPORT'],
+  [/^\/api\/v1\/(activities|auth\/me|competencies\/matrix)\/export/, 'EXPORT'],
   [/^\/api\/v1\/users\/[^/]+\/permissions$/, 'PERMISSIONS_READ'],
 ]
 
