@@ -53,6 +53,8 @@ export const PersonalData = z
     passkeys: Rows,
     mail_attempts: Rows,
     mails: Rows,
+    notifications: Rows,
+    notification_preferences: Rows,
     activities: Rows.openapi({ description: 'What the person did, oldest first' }),
   })
   .openapi('PersonalData')
@@ -71,7 +73,7 @@ export async function exportMe(ctx: Ctx, format: 'json' | 'zip') {
   if (!answered)
     throw new Problem('rate_limited', 'Your data was exported ten times within the hour.', { headers: { 'Retry-After': '600' } })
   // A database that is a version behind has no such tables.
-  const tables = { employee: [], invitations: [], ...answered }
+  const tables = { employee: [], invitations: [], notifications: [], notification_preferences: [], ...answered }
   async function* activities(): AsyncGenerator<Row[]> {
     for (let read = rowsOf<{ answer: Page }>(first)[0]?.answer; read; ) {
       yield read.data
