@@ -5,17 +5,20 @@
 --   creates table freehold.competency_types
 --   creates table freehold.employees
 --   creates table freehold.invitations
+--   creates table freehold.notification_preferences
+--   creates table freehold.notifications
 --   creates table freehold.organizations
 --   alters table freehold.audit_detail
 --   alters table freehold.providers
 --   alters table freehold.role_permissions
 --   alters table freehold.user_roles
 --   alters table freehold.sessions
+--   alters table freehold.tenant
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 107 objects
---   replaces 54 objects
+--   creates 131 objects
+--   replaces 55 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
 --   drops and creates trigger after_session_end on freehold.sessions
@@ -140,6 +143,31 @@ CREATE TABLE "freehold"."invitations" (
   CONSTRAINT "invitations_roles" CHECK (cardinality("freehold"."invitations"."role_ids") <= 20)
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."notification_preferences" (
+  "user_id" uuid PRIMARY KEY NOT NULL,
+  "kinds" jsonb NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "notification_preferences_kinds" CHECK (jsonb_typeof("freehold"."notification_preferences"."kinds") = 'object' and octet_length("freehold"."notification_preferences"."kinds"::text) <= 2048)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."notifications" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "kind" text NOT NULL,
+  "event" text NOT NULL,
+  "params" jsonb DEFAULT '{}'::jsonb NOT NULL,
+  "about_id" uuid,
+  "resource_type" text,
+  "resource_id" text,
+  "is_listed" boolean DEFAULT true NOT NULL,
+  "mail" text,
+  "created_at" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  "read_at" timestamp with time zone,
+  CONSTRAINT "notifications_kind" CHECK ("freehold"."notifications"."kind" in ('security', 'competency', 'invitation', 'delegation', 'license')),
+  CONSTRAINT "notifications_mail_form" CHECK ("freehold"."notifications"."mail" in ('now', 'digest')),
+  CONSTRAINT "notifications_params" CHECK (jsonb_typeof("freehold"."notifications"."params") = 'object' and octet_length("freehold"."notifications"."params"::text) <= 4096)
+);
+--> statement-breakpoint
 CREATE TABLE "freehold"."organizations" (
   "id" uuid PRIMARY KEY NOT NULL,
   "name" text NOT NULL,
@@ -180,6 +208,8 @@ ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_id" uuid;
 ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_session_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonation_reason" text;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "notification_days" integer DEFAULT 90 NOT NULL;
 --> statement-breakpoint
 ALTER TABLE "freehold"."units" ADD COLUMN "organization_id" uuid;
 --> statement-breakpoint
@@ -251,6 +281,16 @@ CREATE INDEX "invitations_expired" ON "freehold"."invitations" USING btree ("exp
 --> statement-breakpoint
 CREATE INDEX "invitations_organization" ON "freehold"."invitations" USING btree ("organization_id","created_at","id");
 --> statement-breakpoint
+CREATE INDEX "notifications_user" ON "freehold"."notifications" USING btree ("user_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "notifications_unread" ON "freehold"."notifications" USING btree ("user_id","created_at","id") WHERE "freehold"."notifications"."read_at" is null and "freehold"."notifications"."is_listed";
+--> statement-breakpoint
+CREATE INDEX "notifications_about" ON "freehold"."notifications" USING btree ("about_id") WHERE "freehold"."notifications"."about_id" is not null;
+--> statement-breakpoint
+CREATE INDEX "notifications_mail" ON "freehold"."notifications" USING btree ("mail","created_at") WHERE "freehold"."notifications"."mail" is not null;
+--> statement-breakpoint
+CREATE INDEX "notifications_created" ON "freehold"."notifications" USING btree ("created_at");
+--> statement-breakpoint
 CREATE UNIQUE INDEX "organizations_name" ON "freehold"."organizations" USING btree ("folded") WHERE "freehold"."organizations"."state" <> 'ended';
 --> statement-breakpoint
 CREATE INDEX "organizations_by_name" ON "freehold"."organizations" USING btree (folded collate "C","id");
@@ -289,6 +329,8 @@ ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_compe
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonation" CHECK (num_nulls("freehold"."sessions"."impersonator_id", "freehold"."sessions"."impersonator_session_id", "freehold"."sessions"."impersonation_reason") in (0, 3));
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_notification_days" CHECK ("freehold"."tenant"."notification_days" between 1 and 365);
+--> statement-breakpoint
 ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_avatar_form" CHECK ("freehold"."users"."avatar" ~ '^[0-9a-f]{32}$');
 --> statement-breakpoint
 alter table access.left_avatars enable row level security;
@@ -300,6 +342,10 @@ alter table freehold.competency_types enable row level security;
 alter table freehold.employees enable row level security;
 --> statement-breakpoint
 alter table freehold.invitations enable row level security;
+--> statement-breakpoint
+alter table freehold.notification_preferences enable row level security;
+--> statement-breakpoint
+alter table freehold.notifications enable row level security;
 --> statement-breakpoint
 alter table freehold.organizations enable row level security;
 --> statement-breakpoint
@@ -2988,6 +3034,472 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         and m.created_at > now() - interval '1 hour')
 $$;
 --> statement-breakpoint
+-- Enqueues a mail and returns its id; null: it is beyond a limit, and dropped. `subject` is the recipient's user id,
+-- whose locale applies; null for a registrant, to whom `locale` applies.
+create or replace function access.enqueue_mail(
+  kind text,
+  subject uuid,
+  recipient text,
+  data jsonb default '{}',
+  secrets_encrypted text default null,
+  locale text default null,
+  channel text default 'email'
+) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made freehold.mails;
+  reached text;
+begin
+  perform access.notify_of_mail(enqueue_mail.kind, subject, enqueue_mail.data);
+  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
+  values (
+    gen_random_uuid(),
+    enqueue_mail.kind,
+    enqueue_mail.channel,
+    subject,
+    enqueue_mail.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = subject), enqueue_mail.locale, 'en'),
+    enqueue_mail.data,
+    enqueue_mail.secrets_encrypted,
+    access.actor() ->> 'trace_id'
+  )
+  returning * into made;
+  perform set_config('access.enqueued', 'yes', true);
+  reached := access.limit_reached(made);
+  if reached is not null then
+    delete from freehold.mails m where m.id = made.id;
+    insert into access.dropped_mails (id, kind, channel, reached, trace_id)
+    values (made.id, made.kind, made.channel, reached, made.trace_id);
+    return null;
+  end if;
+  return made.id;
+end $$;
+--> statement-breakpoint
+create or replace function access.notify_of_mail(mail text, subject uuid, data jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if mail in (
+    'account_locked', 'device_locked', 'api_key_created', 'identity_added', 'identity_removed', 'passkey_added',
+    'passkey_copied', 'passkey_removed', 'mfa_enabled', 'mfa_disabled', 'mfa_reset', 'password_changed',
+    'password_expires', 'email_changed', 'impersonated')
+  then
+    perform access.notify(
+      subject,
+      mail,
+      (
+        select coalesce(jsonb_object_agg(d.key, d.value), '{}')
+        from jsonb_each(data) d
+        where d.key in ('until', 'key_name', 'prefix', 'provider', 'passkey_name', 'expires_at')
+      ),
+      is_mailed => true);
+  end if;
+end $$;
+--> statement-breakpoint
+-- A session of a device that the user has not used before, who has used one. Programs and pages show no device token each
+-- time: one that is called the same, in the same country, is no other.
+create or replace function access.after_new_session() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from freehold.sessions s where s.user_id = new.user_id and s.id <> new.id)
+    and not exists (
+      select
+      from freehold.sessions s
+      where s.user_id = new.user_id
+        and s.id <> new.id
+        and (
+          s.device_id = new.device_id
+          or s.device is not distinct from new.device and s.country is not distinct from new.country
+        )
+    )
+  then
+    perform access.notify(
+      new.user_id, 'new_device',
+      jsonb_strip_nulls(jsonb_build_object('device', new.device, 'city', new.city, 'country', new.country)),
+      null, 'session', new.id::text);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Who may decide on a delegation, at most twenty: by roles of their own, and neither of the two.
+create or replace function access.deciders(d freehold.delegations) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive carrying (role_id) as (
+    select rp.role_id
+    from freehold.role_permissions rp
+    where rp.permission = 'delegation:approve' and access.in_force(rp.starts_at, rp.ends_at, now())
+    union
+    select r.id from freehold.roles r where r.is_admin
+    union
+    select p.role_id
+    from carrying c
+      join freehold.role_periods p on p.parent_id = c.role_id and access.in_force(p.starts_at, p.ends_at, now())
+  )
+  select u.id
+  from (
+    select distinct ur.user_id
+    from carrying c
+      join freehold.user_roles ur on ur.role_id = c.role_id
+    where access.in_force(ur.starts_at, ur.ends_at, now())
+    order by ur.user_id
+    limit 200
+  ) x
+    join freehold.users u on u.id = x.user_id
+    join freehold.users delegator on delegator.id = d.delegator_id
+    cross join lateral access.own_scope(u.id, 'delegation:approve', now()) s (scope)
+  where u.is_active
+    and u.id not in (d.delegator_id, d.delegate_id)
+    and (s.scope = 'all' or s.scope in ('team', 'department') and u.unit_id = delegator.unit_id)
+  order by s.scope = 'all', u.id
+  limit 20
+$$;
+--> statement-breakpoint
+-- A delegation is told to its delegate once it is in force or decided; to its delegator what others do with it; and to who
+-- may decide, that it waits for them.
+create or replace function access.after_delegation() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  at jsonb := jsonb_build_object(
+    'starts_at', to_char(new.starts_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'ends_at', to_char(new.ends_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  id text := new.id::text;
+begin
+  if tg_op = 'INSERT' and new.decision is null then
+    perform access.notify(d, 'delegation_requested', at, new.delegator_id, 'delegation', id) from access.deciders(new) d;
+  elsif tg_op = 'INSERT' or old.decision is null and new.decision = 'approved' then
+    perform access.notify(new.delegate_id, 'delegation_received', at, new.delegator_id, 'delegation', id);
+  end if;
+  if tg_op = 'UPDATE' and old.decision is null and new.decision is not null then
+    perform access.notify(new.delegator_id, 'delegation_' || new.decision, at, new.delegate_id, 'delegation', id);
+  elsif tg_op = 'UPDATE' and old.revoked_at is null and new.revoked_at is not null then
+    perform access.notify(new.delegate_id, 'delegation_revoked', at, new.delegator_id, 'delegation', id)
+    where new.decision = 'approved';
+    perform access.notify(new.delegator_id, 'delegation_taken_back', at, new.delegate_id, 'delegation', id);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Whoever invited somebody learns that they came.
+create or replace function access.after_acceptance() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.notify(new.inviter_id, 'invitation_accepted', '{}', new.accepted_by, 'invitation', new.id::text);
+  return null;
+end $$;
+--> statement-breakpoint
+-- Everything of one person is one mail, and names at most twenty. What waits for a digest goes out with the next day (UTC).
+-- Returns how many mails there are.
+create or replace function access.mail_notifications(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  mailed integer;
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('notification mails', 0)) then
+    return 0;
+  end if;
+  with people as (
+    select n.user_id
+    from freehold.notifications n
+    where n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today()
+    group by n.user_id
+    order by min(n.created_at)
+    limit least(at_most, access.warnings_left())
+  ), taken as (
+    update freehold.notifications n
+    set mail = null
+    from people p
+    where n.user_id = p.user_id and (n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today())
+    returning n as told
+  ), waiting as materialized (
+    -- What was read meanwhile is not mailed.
+    select (t.told).user_id, count(*) as many, array_agg(t.told order by (t.told).created_at, (t.told).id) as those
+    from taken t
+    where (t.told).read_at is null
+    group by 1
+  )
+  select count(access.enqueue_mail('notifications', u.id, u.email, jsonb_build_object(
+    'count', w.many,
+    'items', (
+      select jsonb_agg(jsonb_build_object('event', n ->> 'event', 'params', n -> 'params') order by x.place)
+      from generate_subscripts(w.those[:20], 1) x (place)
+        cross join lateral access.shown_notification(w.those[x.place]) n))))
+  into mailed
+  from waiting w
+    join freehold.users u on u.id = w.user_id
+  where u.is_active and u.erased_at is null;
+  return mailed;
+end $$;
+--> statement-breakpoint
+-- When the day began, of which everything is mailed with the next.
+create or replace function access.today() returns timestamptz
+language sql stable
+return date_trunc('day', now() at time zone 'UTC') at time zone 'UTC';
+--> statement-breakpoint
+create or replace function access.notifications_due() returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select least(
+    (select now() from freehold.notifications n where n.mail = 'now' limit 1),
+    (
+      select greatest(now(), access.today() + interval '1 day' * (n.created_at >= access.today())::integer)
+      from freehold.notifications n
+      where n.mail = 'digest'
+      order by n.created_at
+      limit 1
+    ))
+$$;
+--> statement-breakpoint
+-- Once for each end of it, and from thirty days before.
+create or replace function access.tell_of_license() returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+  told integer;
+begin
+  select * into strict t from freehold.tenant;
+  if t.licensed_until is null
+    or t.licensed_until not between now() and now() + interval '30 days'
+    or not pg_try_advisory_xact_lock(hashtextextended('notification license', 0))
+  then
+    return 0;
+  end if;
+  select count(access.notify(u.id, 'license_ends', x.params))
+  into told
+  from (
+    select jsonb_build_object(
+      'expires_at', to_char(t.licensed_until at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+      'read_only_from', to_char(coalesce(t.read_only_from, t.licensed_until) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+  ) x (params)
+    join lateral (
+      select distinct a.id
+      from freehold.roles r
+        join freehold.user_roles ur on ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
+        join freehold.users a on a.id = ur.user_id and a.is_active
+      where r.is_admin and r.is_active
+      limit 100
+    ) u on true
+  where not exists (
+    select
+    from freehold.notifications n
+    where n.user_id = u.id
+      and n.event = 'license_ends'
+      and n.created_at > now() - interval '31 days'
+      and n.params ->> 'expires_at' = x.params ->> 'expires_at');
+  return told;
+end $$;
+--> statement-breakpoint
+-- What everybody gets who has not chosen. What endangers an account is mailed in any case (src/mail), so that notices of
+-- security are not mailed a second time.
+create or replace function access.usual_notification_preferences() returns jsonb
+language sql immutable
+return '{
+  "security": {"in_app": true, "mail": "off"},
+  "competency": {"in_app": true, "mail": "digest"},
+  "invitation": {"in_app": true, "mail": "digest"},
+  "delegation": {"in_app": true, "mail": "now"},
+  "license": {"in_app": true, "mail": "digest"}
+}'::jsonb;
+--> statement-breakpoint
+-- The group that an event belongs to.
+create or replace function access.notification_kind(event text) returns text
+language sql immutable
+return case
+  when event like 'delegation\_%' then 'delegation'
+  when event like 'invitation\_%' then 'invitation'
+  when event like 'competency\_%' then 'competency'
+  when event like 'license\_%' then 'license'
+  else 'security'
+end;
+--> statement-breakpoint
+-- Tells a user of an event, as they chose: in the list, by mail, both or neither. `about` is another person whose name it
+-- shows. Nobody is told what they did themselves, unless it is about the security of their account. `is_mailed`: a mail of
+-- its own goes in any case.
+create or replace function access.notify(
+  subject uuid,
+  event text,
+  params jsonb default '{}',
+  about uuid default null,
+  resource_type text default null,
+  resource_id text default null,
+  is_mailed boolean default false
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  group_of text := access.notification_kind(event);
+  chosen jsonb;
+  rung text := current_setting('access.rung', true);
+begin
+  if subject is null or group_of <> 'security' and subject::text = access.actor() ->> 'user_id' then
+    return;
+  end if;
+  select coalesce(
+    (select p.kinds -> group_of from freehold.notification_preferences p where p.user_id = subject),
+    access.usual_notification_preferences() -> group_of)
+  into chosen;
+  if not (chosen ->> 'in_app')::boolean and (is_mailed or chosen ->> 'mail' = 'off')
+    or group_of <> 'security' and (
+      select count(*)
+      from (
+        select
+        from freehold.notifications n
+        where n.user_id = subject and n.kind = group_of and n.created_at > now() - interval '1 hour'
+        limit 100
+      ) x
+    ) >= 100
+  then
+    return;
+  end if;
+  insert into freehold.notifications (
+    id, user_id, kind, event, params, about_id, resource_type, resource_id, is_listed, mail
+  )
+  values (
+    gen_random_uuid(),
+    subject,
+    group_of,
+    notify.event,
+    coalesce(notify.params, '{}'),
+    about,
+    notify.resource_type,
+    notify.resource_id,
+    (chosen ->> 'in_app')::boolean,
+    case when not is_mailed then nullif(chosen ->> 'mail', 'off') end
+  );
+  -- Whose streams the Worker rings once this is committed (src/http/bells.ts). Who forges it rings in vain.
+  perform set_config('access.rung', concat_ws(',', nullif(rung, ''), subject), true);
+end $$;
+--> statement-breakpoint
+-- One as the Worker reads it. The other person is called what they are called now.
+create or replace function access.shown_notification(n freehold.notifications) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', n.id,
+    'kind', n.kind,
+    'event', n.event,
+    'params', n.params || jsonb_strip_nulls(jsonb_build_object(
+      'person', (select access.inviter_name(u) from freehold.users u where u.id = n.about_id))),
+    'about_id', n.about_id,
+    'resource_type', n.resource_type,
+    'resource_id', n.resource_id,
+    'created_at', to_char(n.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'read_at', to_char(n.read_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  )
+$$;
+--> statement-breakpoint
+create or replace function access.own_notifications(is_unread boolean, before timestamptz, before_id uuid, at_most integer) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return coalesce(
+    (
+      select jsonb_agg(access.shown_notification(n) order by n.created_at desc, n.id desc)
+      from (
+        select *
+        from freehold.notifications x
+        where x.user_id = access.principal()
+          and x.is_listed
+          and (not is_unread or x.read_at is null)
+          and (before is null or (x.created_at, x.id) < (before, before_id))
+        order by x.created_at desc, x.id desc
+        limit least(at_most, 101)
+      ) n
+    ),
+    '[]');
+end $$;
+--> statement-breakpoint
+create or replace function access.unread_notifications() returns integer
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return (
+    select count(*)
+    from freehold.notifications n
+    where n.user_id = access.principal() and n.read_at is null and n.is_listed
+  );
+end $$;
+--> statement-breakpoint
+-- What was written since a moment, oldest first, at most a hundred: {now, unread, data}. Without a moment nothing. The clock is
+-- this database's, of before the rows are read.
+create or replace function access.new_notifications(since timestamptz) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return jsonb_build_object(
+    'now', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'unread', access.unread_notifications(),
+    'data', coalesce(
+      (
+        select jsonb_agg(access.shown_notification(n) order by n.created_at, n.id)
+        from (
+          select *
+          from freehold.notifications x
+          where x.user_id = access.principal() and x.is_listed and x.created_at > since
+          order by x.created_at, x.id
+          limit 100
+        ) n
+      ),
+      '[]'));
+end $$;
+--> statement-breakpoint
+-- Marks one as read; one that was read stays as it was. Null: the caller has no such one.
+create or replace function access.read_notification(this uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  n freehold.notifications;
+begin
+  update freehold.notifications x
+  set read_at = coalesce(x.read_at, now())
+  where x.id = this and x.user_id = access.principal() and x.is_listed
+  returning * into n;
+  if n.id is null then
+    return null;
+  end if;
+  perform access.ring_own();
+  return access.shown_notification(n);
+end $$;
+--> statement-breakpoint
+-- Marks all that the caller has not read; how many. Each is locked in one order, as by the caller's other devices.
+create or replace function access.read_notifications() returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  marked integer;
+begin
+  with unread as (
+    select n.id
+    from freehold.notifications n
+    where n.user_id = access.principal() and n.read_at is null and n.is_listed
+    order by n.id
+    for update
+  )
+  update freehold.notifications n set read_at = now() from unread u where n.id = u.id;
+  get diagnostics marked = row_count;
+  if marked > 0 then
+    perform access.ring_own();
+  end if;
+  return marked;
+end $$;
+--> statement-breakpoint
+-- The caller's other pages show how many are left.
+create or replace function access.ring_own() returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select set_config('access.rung', access.principal()::text, true)
+$$;
+--> statement-breakpoint
+create or replace function access.notification_preferences() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return case
+    when access.principal() is not null then access.usual_notification_preferences() || coalesce(
+      (select p.kinds from freehold.notification_preferences p where p.user_id = access.principal()), '{}')
+  end;
+end $$;
+--> statement-breakpoint
+create or replace function access.set_notification_preferences(wanted jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null then
+    return null;
+  end if;
+  insert into freehold.notification_preferences as p (user_id, kinds)
+  values (access.principal(), wanted)
+  on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
+  return access.notification_preferences();
+end $$;
+--> statement-breakpoint
 -- What a token is now; null: not active, or not for the admitted user to know. `kind`: access (of a session, which the
 -- Worker verified, for the API `audience`), refresh or key (by the hash, in hex), or anything else for a text that is no
 -- token. {user_id, username, permissions, permissions_truncated, client_id, issued_at, expires_at, addresses}: moments
@@ -3727,7 +4239,12 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{mail_id,started_at,finished_at,outcome,detail}', '{id}', 'delete'),
     (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.is_named_in(x.data, $2)',
       '{id,kind,channel,recipient,locale,data,state,created_at,finished_at}',
-      '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
+      '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete'),
+    -- Also what others were told of the person; after what mails, and so tells, at the end.
+    (63, 'freehold.notifications', 'notifications', 'x.user_id = $1', 'x.about_id = $1 or access.is_named_in(x.params, $2)',
+      '{id,kind,event,params,resource_type,resource_id,created_at,read_at}', '{user_id,about_id,is_listed,mail}', 'delete'),
+    (64, 'freehold.notification_preferences', 'notification_preferences', 'x.user_id = $1', null,
+      '{kinds,updated_at}', '{user_id}', 'delete')
 $$;
 --> statement-breakpoint
 -- Whether a text names somebody: by an address, wherever it stands.
@@ -4129,6 +4646,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), told as (
+    delete from freehold.notifications
+    where id in (
+      select n.id
+      from freehold.notifications n
+      where n.created_at < now() - make_interval(days => (select t.notification_days from freehold.tenant t))
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), answered as (
     delete from access.kept_answers
     where id in (
@@ -4161,6 +4688,7 @@ begin
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
+      (select count(*) from told),
       (select count(*) from answered),
       (select count(*) from finished)
     )
@@ -4695,6 +5223,15 @@ create trigger not_impersonated before update of username, email, phone on freeh
   )
   execute function access.refuse_impersonated();
 --> statement-breakpoint
+create trigger after_new_session after insert on freehold.sessions
+  for each row when (new.impersonator_id is null) execute function access.after_new_session();
+--> statement-breakpoint
+create trigger after_delegation after insert or update of decision, revoked_at on freehold.delegations
+  for each row execute function access.after_delegation();
+--> statement-breakpoint
+create trigger after_acceptance after update of accepted_at on freehold.invitations
+  for each row when (old.accepted_at is null and new.accepted_at is not null) execute function access.after_acceptance();
+--> statement-breakpoint
 create trigger before_organization before insert or update on freehold.organizations
   for each row execute function access.before_organization();
 --> statement-breakpoint
@@ -4812,10 +5349,13 @@ create trigger after_session_end after update of ended_at on freehold.sessions
 --> statement-breakpoint
 revoke execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
+    access.after_acceptance(),
     access.after_account_left(),
     access.after_address_change(),
     access.after_avatar_change(),
+    access.after_delegation(),
     access.after_joining(),
+    access.after_new_session(),
     access.after_organization(),
     access.authenticate_identity(uuid,jsonb,integer),
     access.avatars_due(),
@@ -4831,6 +5371,7 @@ revoke execute
     access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
     access.count_organization(),
+    access.deciders(freehold.delegations),
     access.employee_to_change(uuid),
     access.end_email_logins(uuid),
     access.end_impersonations(),
@@ -4858,31 +5399,48 @@ revoke execute
     access.join_by_invitation(uuid,text,bytea),
     access.let_go(freehold.users,freehold.organizations),
     access.mail_invitation(freehold.invitations,text),
+    access.mail_notifications(integer),
     access.may_still_invite(freehold.invitations),
     access.must_hold_role(uuid,uuid[],boolean),
+    access.new_notifications(timestamp with time zone),
+    access.notification_kind(text),
+    access.notification_preferences(),
+    access.notifications_due(),
+    access.notify(uuid,text,jsonb,uuid,text,text,boolean),
+    access.notify_of_mail(text,uuid,jsonb),
     access.open_invitations(),
     access.organization_counts(uuid),
     access.organization_name(uuid),
     access.own_invitations(),
+    access.own_notifications(boolean,timestamp with time zone,uuid,integer),
     access.placed_invitation(freehold.invitations,freehold.users),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
     access.reaches_owner(uuid,access.scope,uuid),
+    access.read_notification(uuid),
+    access.read_notifications(),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
     access.require_place(freehold.invitations),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
+    access.ring_own(),
     access.roles_still_given(freehold.invitations,uuid),
     access.sensitive_of(uuid[]),
     access.set_audit_actor(uuid,text,jsonb,uuid),
     access.set_groups(uuid,jsonb),
+    access.set_notification_preferences(jsonb),
     access.set_own_avatar(text),
+    access.shown_notification(freehold.notifications),
+    access.tell_of_license(),
     access.terminate_employee(uuid,text,timestamp with time zone),
+    access.today(),
     access.token_providers(uuid,text),
     access.unit_of_organization(uuid),
     access.units_around(uuid,access.scope),
     access.unknown_avatars(jsonb),
+    access.unread_notifications(),
+    access.usual_notification_preferences(),
     access.valid_invitation(bytea,boolean),
     access.why_not_given(uuid,freehold.roles,uuid,boolean),
     access.wipe_organizations(integer)
@@ -4896,10 +5454,6 @@ grant insert (id, name, settings, plan_group, user_limit), select, update (name,
   on freehold.organizations
   to freehold_app;
 --> statement-breakpoint
-grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
-  on freehold.invitations
-  to freehold_app;
---> statement-breakpoint
 grant insert (id, user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone), select (id, user_id, document_type, document_hint, given_names, family_name, name, sex, nationality, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, terminated_at, termination_reason, email, phone, created_at, updated_at), update (user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone)
   on freehold.employees
   to freehold_app;
@@ -4908,8 +5462,16 @@ grant insert (organization_id)
   on freehold.user_roles
   to freehold_app;
 --> statement-breakpoint
+grant update (notification_days)
+  on freehold.tenant
+  to freehold_app;
+--> statement-breakpoint
 grant insert (organization_id), update (organization_id, avatar)
   on freehold.users
+  to freehold_app;
+--> statement-breakpoint
+grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
+  on freehold.invitations
   to freehold_app;
 --> statement-breakpoint
 grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
@@ -4925,15 +5487,22 @@ grant execute
     access.invitations_of(uuid),
     access.invite(uuid,text,uuid,jsonb,bytea,text),
     access.join_by_invitation(uuid,text,bytea),
+    access.new_notifications(timestamp with time zone),
+    access.notification_preferences(),
     access.own_invitations(),
+    access.own_notifications(boolean,timestamp with time zone,uuid,integer),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.read_notification(uuid),
+    access.read_notifications(),
     access.reinstate_employee(uuid),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
     access.sensitive_of(uuid[]),
     access.set_groups(uuid,jsonb),
+    access.set_notification_preferences(jsonb),
     access.set_own_avatar(text),
     access.terminate_employee(uuid,text,timestamp with time zone),
-    access.token_providers(uuid,text)
+    access.token_providers(uuid,text),
+    access.unread_notifications()
   to freehold_app;
