@@ -41,7 +41,7 @@ export async function streamNotifications(c: Context<AppEnv>): Promise<Response>
     for (const one of look.data) {
       const id = one.id.slice(0, 8)
       if (state.had.ids.includes(id)) continue
-      state.had = { since: earlier(one.created_at), ids: [...state.had.ids, id].slice(-MOST_NAMED) }
+      state.had = { since: later(earlier(one.created_at), state.had.since), ids: [...state.had.ids, id].slice(-MOST_NAMED) }
       yield written('notification', JSON.stringify(shown(one, { tag })), idOf(state.had))
     }
     if (look.unread !== state.unread) yield written('unread', JSON.stringify({ unread: look.unread }), idOf(state.had))
@@ -129,4 +129,6 @@ function hadBy(said: string | undefined): Had {
   return is_moment ? { since, ids: ids.filter((id) => /^[0-9a-f]{8}$/.test(id)).slice(-MOST_NAMED) } : { since: null, ids: [] }
 }
 
+/** What the reader was not to be shown, because it was there before they came, they are not shown later. */
+const later = (one: string, other: string | null) => (other !== null && other > one ? other : one)
 const earlier = (at: string) => new Date(Date.parse(at) - OVERLAP_MS).toISOString()
