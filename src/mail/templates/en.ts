@@ -140,6 +140,8 @@ export const en: MailLanguage = {
       action: 'Choose a new password',
     },
     ...invitations.en,
+    // Its paragraphs are those of what it lists (told.ts).
+    notifications: { subject: '{tenant}: {count} notifications', paragraphs: ['There are {count} notifications for you.'] },
     register: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

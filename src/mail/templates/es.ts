@@ -140,6 +140,8 @@ export const es: MailLanguage = {
       action: 'Elegir una contraseña nueva',
     },
     ...invitations.es,
+    // Its paragraphs are those of what it lists (told.ts).
+    notifications: { subject: '{tenant}: {count} notificaciones', paragraphs: ['Tienes {count} notificaciones.'] },
     register: {
       subject: '{tenant}: confirma tu dirección',
       paragraphs: [

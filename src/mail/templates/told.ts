@@ -139,3 +139,34 @@ export function toldOf(
   const [title, text] = TOLD[language][event as ToldEvent]
   return { title, text, unknown: UNKNOWN[language] }
 }
+
+const DIGEST = {
+  en: { one: '{tenant}: {title}', many: '{tenant}: {count} notifications' },
+  es: { one: '{tenant}: {title}', many: '{tenant}: {count} notificaciones' },
+}
+const LIST = {
+  en: 'All of them, and what you are told by mail: {url}/account/notifications',
+  es: 'Todas, y lo que recibes por correo: {url}/account/notifications',
+}
+
+/** The mail of some notifications, as a template and its values: each in a paragraph, its values under names of their own. */
+export function digestOf(language: 'en' | 'es', items: unknown) {
+  const told = (Array.isArray(items) ? items : []) as { event: string; params: Record<string, unknown> }[]
+  const known = told.flatMap(({ event, params }) => {
+    const said = toldOf(language, event)
+    return said ? [{ ...said, params: { ...said.unknown, ...params } }] : []
+  })
+  const values = Object.fromEntries(
+    known.flatMap(({ params }, i) => Object.entries(params).map(([key, value]) => [`told${i}_${key}`, String(value)])),
+  )
+  const paragraphs = known.map(({ title, text }, i) => `${title}. ${text.replace(/\{(\w+)\}/g, `{told${i}_$1}`)}`)
+  const { one, many } = DIGEST[language]
+  const subject =
+    told.length === 1 && known[0]
+      ? one.replace(
+          '{title}',
+          known[0].title.replace(/^./, (c) => c.toLowerCase()),
+        )
+      : many
+  return { template: { subject, paragraphs: [...paragraphs, LIST[language]] }, values }
+}
