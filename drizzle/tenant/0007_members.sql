@@ -3196,18 +3196,25 @@ begin
   if not pg_try_advisory_xact_lock(hashtextextended('notification mails', 0)) then
     return 0;
   end if;
+  -- Who is mailed is locked before the first mail is counted, as everybody does it.
   with people as (
-    select n.user_id
-    from freehold.notifications n
-    where n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today()
-    group by n.user_id
-    order by min(n.created_at)
-    limit least(at_most, access.warnings_left())
+    select u.id, u.email
+    from freehold.users u
+    where u.id in (
+        select n.user_id
+        from freehold.notifications n
+        where n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today()
+        group by n.user_id
+        order by min(n.created_at)
+        limit least(at_most, access.warnings_left())
+      )
+      and u.is_active
+    for key share skip locked
   ), taken as (
     update freehold.notifications n
     set mail = null
     from people p
-    where n.user_id = p.user_id and (n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today())
+    where n.user_id = p.id and (n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today())
     returning n as told
   ), waiting as materialized (
     -- What was read meanwhile is not mailed.
@@ -3224,8 +3231,7 @@ begin
         cross join lateral access.shown_notification(w.those[x.place]) n))))
   into mailed
   from waiting w
-    join freehold.users u on u.id = w.user_id
-  where u.is_active and u.erased_at is null;
+    join people u on u.id = w.user_id;
   return mailed;
 end $$;
 --> statement-breakpoint

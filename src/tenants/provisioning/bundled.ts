@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'f8be050f1c81dcce0403a57900897479321670e4b5dfc937471111f1e1552787')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'e59a057fc13712fe6c14679e9063b3c6721bd689b6bc64447150bed99008eae7')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,4 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
+  listed('tenant/0007_members', '2c3ba75c2260eb08a4ba404af50fc22cb283396c06dba12f158f08163a9ab873'),
 ]
