@@ -74,7 +74,7 @@ export function render(realm: Pick<Realm, 'legal_name' | 'is_demo' | 'url'>, wan
   const { kind, channel, locale, name, timezone, data, secrets, look = NO_LOOK } = wanted
   if (!isKind(kind)) throw new Error(`There is no template for mails of the kind ${kind}.`)
   const [code, language] = mailLanguageOf(locale)
-  const list = kind === 'notifications' ? digestOf(code, data.items) : null
+  const list = kind === 'notifications' && Array.isArray(data.items) ? digestOf(code, data.items) : null
   const template = { ...language.mails[kind], ...list?.template }
   const { token } = secrets
   const greeted = name !== null && isName(name)

@@ -141,7 +141,10 @@ export const en: MailLanguage = {
     },
     ...invitations.en,
     // Its paragraphs are those of what it lists (told.ts).
-    notifications: { subject: '{tenant}: {count} notifications', paragraphs: ['There are {count} notifications for you.'] },
+    notifications: {
+      subject: '{tenant}: what is new for you',
+      paragraphs: ['There is something new for you at {tenant}: {url}/account/notifications'],
+    },
     register: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

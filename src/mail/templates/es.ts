@@ -141,7 +141,10 @@ export const es: MailLanguage = {
     },
     ...invitations.es,
     // Its paragraphs are those of what it lists (told.ts).
-    notifications: { subject: '{tenant}: {count} notificaciones', paragraphs: ['Tienes {count} notificaciones.'] },
+    notifications: {
+      subject: '{tenant}: novedades para ti',
+      paragraphs: ['Hay novedades para ti en {tenant}: {url}/account/notifications'],
+    },
     register: {
       subject: '{tenant}: confirma tu dirección',
       paragraphs: [

@@ -29,7 +29,7 @@ export const KINDS = {
   erasure_requested: ['link', 'token', 'erase_at'],
   erasure_by_admin: ['erase_at'],
   erasure_cancelled: [],
-  notifications: ['count'],
+  notifications: [],
   impersonated: ['impersonator', 'reason', 'until'],
 } as const satisfies Record<string, readonly string[]>
 

@@ -150,8 +150,7 @@ const LIST = {
 }
 
 /** The mail of some notifications, as a template and its values: each in a paragraph, its values under names of their own. */
-export function digestOf(language: 'en' | 'es', items: unknown) {
-  const told = (Array.isArray(items) ? items : []) as { event: string; params: Record<string, unknown> }[]
+export function digestOf(language: 'en' | 'es', told: { event: string; params: Record<string, unknown> }[]) {
   const known = told.flatMap(({ event, params }) => {
     const said = toldOf(language, event)
     return said ? [{ ...said, params: { ...said.unknown, ...params } }] : []
