@@ -10,6 +10,8 @@ import type { AppEnv } from './app-env.ts'
 export type Bell = Pick<Fetcher, 'fetch'> & { ring: () => Promise<void> }
 
 const MOST_RUNG = 50
+/** Streams of one person at once: pages of as many browsers. */
+export const MOST_STREAMS = 5
 
 /** The bell of a user of a realm; null: the Worker has none, as in programs. */
 export function bellOf(c: Context<AppEnv>, user_id: string): Bell | null {
@@ -17,7 +19,7 @@ export function bellOf(c: Context<AppEnv>, user_id: string): Bell | null {
   return bells?.getByName(`${c.get('realm').id}:${user_id}`) ?? null
 }
 
-/** Rings the users whose ids a transaction left in `access.rung`. */
+/** Rings the users whose ids a transaction left in its settings (access.notify). */
 export function ring(c: Context<AppEnv>, rung: string | null | undefined): void {
   if (!rung) return
   const people = [...new Set(rung.split(','))].slice(0, MOST_RUNG)

@@ -5,9 +5,7 @@
  * wait with WebSockets, for which the object sleeps (hibernation). It keeps nothing.
  */
 import { DurableObject } from 'cloudflare:workers'
-
-/** Streams of one person at once: pages of as many browsers. */
-export const MOST_STREAMS = 5
+import { MOST_STREAMS } from '../http/bells.ts'
 
 export class Bells extends DurableObject {
   /** A stream begins to wait, or 429: there are too many. */

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { languageOf } from '../http/accept-language.ts'
+import { followBell } from '../http/bell-stream.ts'
 import { room, route } from '../http/route.ts'
 import {
   countUnread,
@@ -10,13 +11,14 @@ import {
   NotificationList,
   NotificationPreferences,
   NotificationQuery,
+  newNotifications,
   ReadCount,
   readAll,
   readNotification,
   setPreferences,
+  shown,
   UnreadCount,
 } from './notifications.ts'
-import { streamNotifications } from './stream.ts'
 
 const Id = z.object({ id: z.uuid() })
 /** One's own, by oneself: an API key is told nothing, nor is whoever acts as somebody else. */
@@ -61,7 +63,13 @@ notificationRoutes.openapi(
     events: Notification,
     returns: { 200: null },
   }),
-  (c) => streamNotifications(c),
+  (c) => {
+    const language = languageOf(c.req.header('Accept-Language'))
+    return followBell(c, {
+      look: (since) => newNotifications(c.var.ctx, since),
+      shown: (one) => shown(one, language),
+    })
+  },
 )
 
 notificationRoutes.openapi(

@@ -17,7 +17,7 @@ const FLOORS = [
   ['access', 'audit', 'docs', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'providers', 'users'],
   ['avatars', 'employees', 'mail', 'roles', 'sessions'],
-  ['api-keys', 'delegations', 'tenants'],
+  ['api-keys', 'delegations', 'notifications', 'tenants'],
   ['auth'],
   ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],
   ['email-login', 'factors', 'invitations', 'personal'],

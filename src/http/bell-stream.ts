@@ -5,14 +5,11 @@
  * it: a transaction that took longer to commit is looked for once more.
  */
 import type { Context } from 'hono'
-import { languageOf } from '../http/accept-language.ts'
-import type { AppEnv } from '../http/app-env.ts'
-import { bellOf } from '../http/bells.ts'
-import { isExpired, NOTHING_NEW, RETRY, streamed, written, writtenError } from '../http/events.ts'
-import { limitPrincipal } from '../http/rate-limit.ts'
 import { Problem } from '../kernel/problem.ts'
-import { MOST_STREAMS } from './bell.ts'
-import { newNotifications, shown } from './notifications.ts'
+import type { AppEnv } from './app-env.ts'
+import { bellOf, MOST_STREAMS } from './bells.ts'
+import { isExpired, NOTHING_NEW, RETRY, streamed, written, writtenError } from './events.ts'
+import { limitPrincipal } from './rate-limit.ts'
 
 const ADMITTED_MS = 60_000
 const COMMENT_MS = 25_000
@@ -25,27 +22,35 @@ const OVERLAP_MS = 20_000
 /** Notifications that an event names as those that its reader had. */
 const MOST_NAMED = 20
 
+/** What a person is told, as a room has it. */
+type Told<T> = {
+  /** What came since a moment of the database, oldest first, and how many are unread: one admission, one round trip. */
+  look: (since: string | null) => Promise<{ now: string; unread: number; data: T[] }>
+  shown: (one: T) => unknown
+}
 type Had = { since: string | null; ids: string[] }
 
 /** Answers with the stream: `unread` at once and when it changed, `notification` for each. Fails with rate_limited, and as every request. */
-export async function streamNotifications(c: Context<AppEnv>): Promise<Response> {
+export async function followBell<T extends { id: string; created_at: string }>(
+  c: Context<AppEnv>,
+  { look, shown }: Told<T>,
+): Promise<Response> {
   const ctx = c.get('ctx')
   const had = hadBy(c.req.header('Last-Event-ID'))
-  const first = await newNotifications(ctx, had.since)
+  const first = await look(had.since)
   const bell = await waitingAt(c, ctx.principal?.user_id ?? '')
   const state = { had, unread: -1 }
-  const { tag } = languageOf(c.req.header('Accept-Language'))
 
-  function* told(look: Awaited<ReturnType<typeof newNotifications>>) {
-    state.had.since ??= look.now
-    for (const one of look.data) {
+  function* told(seen: Awaited<ReturnType<typeof look>>) {
+    state.had.since ??= seen.now
+    for (const one of seen.data) {
       const id = one.id.slice(0, 8)
       if (state.had.ids.includes(id)) continue
       state.had = { since: later(earlier(one.created_at), state.had.since), ids: [...state.had.ids, id].slice(-MOST_NAMED) }
-      yield written('notification', JSON.stringify(shown(one, { tag })), idOf(state.had))
+      yield written('notification', JSON.stringify(shown(one)), idOf(state.had))
     }
-    if (look.unread !== state.unread) yield written('unread', JSON.stringify({ unread: look.unread }), idOf(state.had))
-    state.unread = look.unread
+    if (seen.unread !== state.unread) yield written('unread', JSON.stringify({ unread: seen.unread }), idOf(state.had))
+    state.unread = seen.unread
   }
 
   async function* events() {
@@ -63,7 +68,7 @@ export async function streamNotifications(c: Context<AppEnv>): Promise<Response>
         if (isExpired(ctx)) throw new Problem('token_expired')
         await limitPrincipal(c, ctx)
         looked = Date.now()
-        yield* told(await newNotifications(ctx, state.had.since))
+        yield* told(await look(state.had.since))
       }
     } catch (error) {
       yield await writtenError(c, error)
