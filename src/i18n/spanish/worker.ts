@@ -247,5 +247,4 @@ export const worker = {
   'must have a salt of at most {most} characters': 'debe tener una sal de {most} caracteres como máximo',
   'There is no certificate: no tenant with this id was erased.':
     'No hay certificado: no se ha borrado ningún inquilino con este id.',
-  'You have {streams} streams open already: close one.': 'Ya tienes {streams} flujos abiertos: cierra uno.',
 } as const
