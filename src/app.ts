@@ -33,6 +33,7 @@ import { VERSION } from './http/version.ts'
 import { impersonationRoutes } from './impersonation/routes.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { limitRoutes } from './limits/routes.ts'
+import { notificationRoutes } from './notifications/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
 import { mountPages } from './pages/routes.tsx'
@@ -81,7 +82,10 @@ for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.us
 for (const base of ['/platform/v1/auth', '/api/v1/auth'])
   for (const routes of [authRoutes, stepUpRoutes, recoveryRoutes, factorRoutes]) app.route(base, routes)
 for (const base of ['/platform/v1', '/api/v1'])
-  app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
+  app
+    .route(`${base}/auth/passkeys`, passkeyRoutes)
+    .route(`${base}/api-keys`, apiKeyRoutes)
+    .route(`${base}/notifications`, notificationRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
 for (const routes of [adoptionRoutes, tenantRoutes, provisioningRoutes, licenseRoutes]) app.route('/platform/v1/tenants', routes)
 app.route('/platform/v1/plans', planRoutes)

@@ -21,6 +21,7 @@ import { tendRestores } from './tenants/restore/rest.ts'
 import { tendCredentials } from './tenants/rotations/credentials.ts'
 import { tendSigningKeys } from './tenants/rotations/signing.ts'
 
+export { Bells } from './notifications/bell.ts'
 export { Migration } from './tenants/migration/tenant.ts'
 export { Move } from './tenants/move/move.ts'
 export { NeonTurns } from './tenants/provisioning/neon-turns.ts'

@@ -18,6 +18,7 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
   ['Employees', /^\/api\/v1\/employees/, 'Who works here, with or without an account, until when, and how many.'],
   ['Competencies', /^\/api\/v1\/competencies/, 'What people can do, at which level, until when, and who verified it.'],
   ['Invitations', /^\/api\/v1\/invitations/, 'Inviting people by mail, and accepting.'],
+  ['Notifications', /^\/api\/v1\/notifications/, 'What people are told, in a list, as a stream and by mail.'],
   ['Units', /^\/api\/v1\/units/, 'Departments and teams, which scopes refer to.'],
   [
     'Settings',
@@ -27,6 +28,7 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
   ['Usage', /^\/api\/v1\/usage/, 'Limits of a tenant, and what it uses of them.'],
   ['Platform: authentication', /^\/platform\/v1\/(auth\/|\.well-known)/, 'As of a tenant, for operators.'],
   ['Platform: operators', /^\/platform\/v1\/operators/, 'The users of the platform.'],
+  ['Platform: notifications', /^\/platform\/v1\/notifications/, 'What an operator is told of their own account.'],
   ['Platform: sessions and keys', /^\/platform\/v1\/(sessions|api-keys)/, 'Sessions and API keys of the operator who asks.'],
   ['Platform: audit', /^\/platform\/v1\/audit/, 'What operators did.'],
   ['Platform: settings', /^\/platform\/v1\/(settings|keys)/, 'Rules for operators, as a tenant has them for its users; keys.'],

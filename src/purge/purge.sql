@@ -161,6 +161,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), told as (
+    delete from freehold.notifications
+    where id in (
+      select n.id
+      from freehold.notifications n
+      where n.created_at < now() - make_interval(days => (select t.notification_days from freehold.tenant t))
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), answered as (
     delete from access.kept_answers
     where id in (
@@ -193,6 +203,7 @@ begin
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
+      (select count(*) from told),
       (select count(*) from answered),
       (select count(*) from finished)
     )

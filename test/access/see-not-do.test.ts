@@ -18,8 +18,8 @@ type Member = Awaited<ReturnType<typeof addMember>>
 const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 /** Operators hold permissions for tenants and their migrations at scope all or not at all, and the admission refuses who does not hold one. */
 const WHOLE = /^\/platform\/v1\/(tenants|migrations|doctor)/
-/** The caller's own keys and identities: nobody reads those of others there. */
-const OWN = /\/(api-keys|passkeys|identities)\/\{id\}/
+/** The caller's own keys, identities and notifications: nobody reads those of others there. */
+const OWN = /\/(api-keys|passkeys|identities|notifications)\/\{id\}/
 
 let routes: Route[]
 const here = {} as Record<

@@ -18,7 +18,7 @@ const FLOORS = [
   ['audiences', 'providers', 'users'],
   ['competencies'],
   ['avatars', 'employees', 'mail', 'roles', 'sessions'],
-  ['api-keys', 'delegations', 'tenants'],
+  ['api-keys', 'delegations', 'notifications', 'tenants'],
   ['auth'],
   ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],
   ['email-login', 'factors', 'invitations', 'personal'],

@@ -30,7 +30,7 @@ const OTHERS = [
   /\/restore-point(\/\{restore_id\}\/(confirm|return))?$/,
   /^\/platform\/v1\/migrations$/,
   /^\/platform\/v1\/doctor\/(fix|remove)$/,
-  /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|move|rotate-keys|rotate-signing-key|rotate-credentials|unlock|reset-mfa|erase|impersonate|reset-password|approve|reject|verify|revoke|resend|terminate|reinstate|end)$/,
+  /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|move|rotate-keys|rotate-signing-key|rotate-credentials|unlock|reset-mfa|erase|impersonate|reset-password|approve|reject|verify|revoke|resend|terminate|reinstate|end|read|read-all)$/,
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
   // Of strangers, or of whoever was invited: the token works once.

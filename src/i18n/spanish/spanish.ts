@@ -7,6 +7,7 @@ import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { impersonation } from './impersonation.ts'
 import { invitations } from './invitations.ts'
+import { notifications } from './notifications.ts'
 import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
@@ -28,6 +29,7 @@ export const spanish: Spanish = {
     factors,
     impersonation,
     invitations,
+    notifications,
     organizations,
     personal,
   ].flatMap((table) => Object.entries(table)),

@@ -15,6 +15,7 @@ import { avatarsOf, removeLeftAvatars, sweepAvatars } from './avatars.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { alertsOf } from './competencies.ts'
 import { eraseDue, erasuresOf } from './erasures.ts'
+import { notificationsOf } from './notifications.ts'
 import { isWipeDue, wipeOrganizations } from './organizations.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 import { type Day, daysOf, REPORTING, type Reporting, recordDays } from './report.ts'
@@ -56,10 +57,11 @@ export async function runMaintenance(
     sql`select access.warn_expiring(${MOST_WARNED})`,
     alertsOf(realm),
     sql`select access.close_counted_failures(${MOST_CLOSED})`,
+    ...notificationsOf(realm).statements,
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
-            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, now() + interval '1 day') end as due_at,
+            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${notificationsOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, now() + interval '1 day') end as due_at,
           ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due, ${avatarsOf(realm).is_due} as is_avatar_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
           ${daysOf(realm)}
