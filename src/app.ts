@@ -13,6 +13,7 @@ import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
 import { employeeRoutes } from './employees/routes.ts'
+import { eventRoutes } from './events/routes.ts'
 import { bearerElsewhere } from './external/bearer.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
@@ -116,7 +117,7 @@ for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, 
   app.route('/api/v1/users', routes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
-app.route('/api/v1/usage', limitRoutes)
+app.route('/api/v1/usage', limitRoutes).route('/api/v1/events', eventRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)
 app.route('/api/v1/audiences', audienceRoutes).route('/api/v1', accessRoutes).route('/api/v1/permissions', permissionRoutes)
