@@ -4,6 +4,7 @@
 --   creates table freehold.competencies
 --   creates table freehold.competency_types
 --   creates table freehold.employees
+--   creates table access.event_spans
 --   creates table freehold.invitations
 --   creates table freehold.organizations
 --   alters table freehold.audit_detail
@@ -14,8 +15,8 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 107 objects
---   replaces 54 objects
+--   creates 114 objects
+--   replaces 55 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
 --   drops and creates trigger after_session_end on freehold.sessions
@@ -116,6 +117,13 @@ CREATE TABLE "freehold"."employees" (
   CONSTRAINT "employees_employment" CHECK ("freehold"."employees"."employment" in ('active', 'inactive')),
   CONSTRAINT "employees_names_form" CHECK (length("freehold"."employees"."given_names") between 1 and 255 and length("freehold"."employees"."family_name") between 1 and 255),
   CONSTRAINT "employees_termination" CHECK ("freehold"."employees"."terminated_at" is not null or "freehold"."employees"."termination_reason" is null)
+);
+--> statement-breakpoint
+CREATE TABLE "access"."event_spans" (
+  "checkpoint" integer PRIMARY KEY NOT NULL,
+  "epoch" integer NOT NULL,
+  "first_seq" bigint NOT NULL,
+  "last_seq" bigint NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."invitations" (
@@ -231,6 +239,10 @@ CREATE INDEX "employees_unit_name" ON "freehold"."employees" USING btree ("unit_
 --> statement-breakpoint
 CREATE INDEX "employees_unit_created" ON "freehold"."employees" USING btree ("unit_id","created_at","id");
 --> statement-breakpoint
+CREATE INDEX "event_spans_first" ON "access"."event_spans" USING btree ("first_seq");
+--> statement-breakpoint
+CREATE INDEX "event_spans_last" ON "access"."event_spans" USING btree ("last_seq");
+--> statement-breakpoint
 CREATE UNIQUE INDEX "invitations_token" ON "freehold"."invitations" USING btree ("token_hash");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "invitations_open" ON "freehold"."invitations" USING btree ("email",coalesce(organization_id, '00000000-0000-0000-0000-000000000000'::uuid)) WHERE "freehold"."invitations"."closed_at" is null;
@@ -298,6 +310,8 @@ alter table freehold.competencies enable row level security;
 alter table freehold.competency_types enable row level security;
 --> statement-breakpoint
 alter table freehold.employees enable row level security;
+--> statement-breakpoint
+alter table access.event_spans enable row level security;
 --> statement-breakpoint
 alter table freehold.invitations enable row level security;
 --> statement-breakpoint
@@ -1578,6 +1592,48 @@ begin
   return written;
 end $$;
 --> statement-breakpoint
+-- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it, of the checkpoint's
+-- own columns and of the entries in the order (xid, id). Takes only entries older than every running transaction, so
+-- that none can still come between them. Returns how many; 0 also while another call is at work.
+create or replace function access.checkpoint_audit(batch integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  newest freehold.audit_checkpoints;
+  made freehold.audit_checkpoints;
+begin
+  if not exists (select from freehold.audit_log l where l.checkpoint is null)
+    or not pg_try_advisory_xact_lock(hashtext('freehold.audit_checkpoints'))
+  then
+    return 0;
+  end if;
+  select * into newest from freehold.audit_checkpoints s order by s.no desc limit 1;
+  made.no := coalesce(newest.no, 0) + 1;
+  -- Before the snapshot of the statement below: what began to write after that is not older than this moment.
+  made.created_at := clock_timestamp();
+  with taken as materialized (
+    select l.id, l.xid, access.canonical_entry(l) as form
+    from freehold.audit_log l
+    where l.checkpoint is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    order by l.xid, l.id
+    limit batch
+  ), marked as (
+    update freehold.audit_log l set checkpoint = made.no from taken t where l.id = t.id
+  )
+  select
+    count(*),
+    case when count(*) < batch then pg_snapshot_xmin(pg_current_snapshot())::text::bigint else max(t.xid) end,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+    string_agg(t.form, '' order by t.xid, t.id)
+  into made.entries, made.oldest_xid, made.next_xid, made.hash
+  from taken t;
+  if made.entries > 0 then
+    made.hash := sha256(coalesce(newest.hash, '') || access.canonical_checkpoint(made) || made.hash);
+    insert into freehold.audit_checkpoints select made.*;
+  end if;
+  perform access.number_events();
+  return made.entries;
+end $$;
+--> statement-breakpoint
 -- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
 -- the key, if these are real; of a key that was revoked or has expired its owner is named, and somebody else may have
 -- used it. `credential` is what the caller showed: a session, a key by hash and prefix, the origin of a page, or
@@ -2046,6 +2102,202 @@ begin
     perform access.end_what_was_handed_out(new.id);
   end if;
   return null;
+end $$;
+--> statement-breakpoint
+-- Numbers the entries under checkpoints that have no numbers yet. The caller holds the lock of checkpoint_audit. Where
+-- numbers of checkpoints are missing the tenant was restored to an earlier moment: a new epoch begins, above every number
+-- that the branch that was left can have given (5,000 for each of its checkpoints), so that who read on it misses nothing.
+create or replace function access.number_events() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  newest access.event_spans;
+begin
+  select * into newest from access.event_spans s order by s.checkpoint desc limit 1;
+  insert into access.event_spans (checkpoint, epoch, first_seq, last_seq)
+  select
+    x.no,
+    coalesce(newest.epoch, 1) + x.cuts,
+    x.last_seq - x.entries + 1,
+    x.last_seq
+  from (
+    select
+      c.no,
+      c.entries,
+      (count(*) filter (where c.skipped > 0) over (order by c.no))::integer as cuts,
+      coalesce(newest.last_seq, 0) + sum(c.entries + c.skipped * 5000::bigint) over (order by c.no) as last_seq
+    from (
+      select
+        s.no,
+        s.entries,
+        s.no - 1 - coalesce(lag(s.no) over (order by s.no), newest.checkpoint, 0) as skipped
+      from freehold.audit_checkpoints s
+      where s.no > coalesce(newest.checkpoint, 0)
+    ) c
+  ) x;
+end $$;
+--> statement-breakpoint
+-- Makes a checkpoint: {is_pending}, whether entries are left without one, because an older transaction still runs, or
+-- another call is at work.
+create or replace function access.checkpoint_soon(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.checkpoint_audit(5000);
+  return jsonb_build_object('is_pending', exists (select from freehold.audit_log l where l.checkpoint is null));
+end $$;
+--> statement-breakpoint
+-- The type of an event: a subject and what happened to it. An activity that a service recorded is `custom.` and its name;
+-- a change of a row is named after its resource.
+create or replace function access.event_type(activity text, resource text, action text) returns text
+language sql immutable
+return case activity
+  when 'LOGIN' then 'login.succeeded'
+  when 'LOGIN_FAILED' then 'login.failed'
+  when 'LOGOUT' then 'session.ended'
+  when 'STEP_UP' then 'step_up.succeeded'
+  when 'STEP_UP_FAILED' then 'step_up.failed'
+  when 'EMAIL_LOGIN_REQUESTED' then 'email_login.requested'
+  when 'PASSWORD_CHANGE' then 'password.changed'
+  when 'PASSWORD_CHANGE_FAILED' then 'password.change_failed'
+  when 'PASSWORD_RESET' then 'password.reset'
+  when 'PASSWORD_RESET_REQUESTED' then 'password.reset_requested'
+  when 'EMAIL_CHANGE_REQUESTED' then 'email.change_requested'
+  when 'MFA_ENABLED' then 'mfa.enabled'
+  when 'MFA_DISABLED' then 'mfa.disabled'
+  when 'MFA_CHANGE_FAILED' then 'mfa.change_failed'
+  when 'BACKUP_CODE_USED' then 'backup_code.used'
+  when 'BACKUP_CODES_RENEWED' then 'backup_codes.renewed'
+  when 'PASSKEY_CLONE_SUSPECTED' then 'passkey.clone_suspected'
+  when 'PROFILE_UPDATE' then 'user.updated'
+  when 'USER_REGISTERED' then 'user.registered'
+  when 'REGISTRATION_REQUESTED' then 'registration.requested'
+  when 'USER_UNLOCKED' then 'user.unlocked'
+  when 'USERS_IMPORTED' then 'users.imported'
+  when 'USER_ERASED' then 'user.erased'
+  when 'ERASURE_REQUESTED' then 'erasure.requested'
+  when 'ERASURE_CANCELLED' then 'erasure.cancelled'
+  when 'PERMISSION_CHANGE' then resource || '.' || action || 'd'
+  when 'PERMISSIONS_READ' then 'permissions.read'
+  when 'ROLE_ASSIGNED' then 'role.assigned'
+  when 'ROLE_REMOVED' then 'role.removed'
+  when 'API_KEY_CREATED' then 'api_key.created'
+  when 'API_KEY_REVOKED' then 'api_key.revoked'
+  when 'SUSPICIOUS_ACTIVITY' then 'suspicious_activity.detected'
+  when 'ACCESS_REFUSED' then 'access.refused'
+  when 'EXPORT' then case resource when 'user' then 'personal_data.exported' else 'activities.exported' end
+  when 'AUDIT_ERASED' then 'audit.erased'
+  when 'DOCUMENTS_COUNTED' then 'documents.counted'
+  when 'ORGANIZATION_ENDING' then 'organization.ending'
+  when 'ORGANIZATION_WIPED' then 'organization.wiped'
+  when 'IMPERSONATION_STARTED' then 'impersonation.started'
+  when 'IMPERSONATION_ENDED' then 'impersonation.ended'
+  when 'DEVICE_REMEMBERED' then 'device.remembered'
+  when 'DEVICE_FORGOTTEN' then 'device.forgotten'
+  when 'INVITATION_SENT' then 'invitation.sent'
+  when 'INVITATION_ACCEPTED' then 'invitation.accepted'
+  when 'INVITATION_REVOKED' then 'invitation.revoked'
+  when 'TENANT_RESTORED' then 'tenant.restored'
+  else case
+    when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
+    else 'custom.' || lower(activity)
+  end
+end;
+--> statement-breakpoint
+-- Whether an event type is among those that are wanted: `user.created`, or `user.*`; none: all are.
+create or replace function access.is_wanted(type text, kinds text[]) returns boolean
+language sql immutable
+return kinds = '{}' or type = any (kinds) or split_part(type, '.', 1) || '.*' = any (kinds);
+--> statement-breakpoint
+-- The events with numbers from `first` to `last`, in order: a list of {v, seq, ...}. With `is_detailed` each has its
+-- details and their salt, which whoever verifies them needs; null: they were erased. Read by the entries of each checkpoint,
+-- at most 5,000, which an index has in order.
+create or replace function access.events_between(first bigint, last bigint, is_detailed boolean, kinds text[] default '{}') returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(e.event order by e.seq), '[]')
+  from (
+    select n.seq, jsonb_build_object(
+      'v', 1,
+      'seq', n.seq,
+      'epoch', n.epoch,
+      'id', l.id,
+      'type', t.type,
+      'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+      'user_id', l.user_id,
+      'activity_type', l.activity_type,
+      'action', l.action,
+      'resource_type', l.resource_type,
+      'resource_id', l.resource_id,
+      'risk_score', l.risk_score,
+      'trace_id', l.trace_id,
+      'xid', l.xid,
+      'detail_hash', encode(l.detail_hash, 'hex'),
+      'checkpoint', jsonb_build_object(
+        'no', c.no,
+        'entries', c.entries,
+        'oldest_xid', c.oldest_xid,
+        'next_xid', c.next_xid,
+        'created_at', to_char(c.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'hash', encode(c.hash, 'hex'),
+        'previous_hash', encode(b.hash, 'hex')
+      )
+    ) || case
+      when not is_detailed then '{}'
+      else jsonb_build_object('details', case when d.log_id is not null then jsonb_build_object(
+        'salt', encode(d.salt, 'hex'),
+        'user_name', d.user_name,
+        'address', d.address,
+        'agent', d.agent,
+        'method', d.method,
+        'path', d.path,
+        'before', d.before,
+        'after', d.after,
+        'api_key_id', d.api_key_id,
+        'impersonator_id', d.impersonator_id
+      ) end)
+    end as event
+    from (
+      select
+        x.id,
+        s.checkpoint,
+        s.epoch,
+        s.first_seq - 1 + row_number() over (partition by x.checkpoint order by x.xid, x.id) as seq
+      from access.event_spans s
+      join freehold.audit_log x on x.checkpoint = s.checkpoint
+      where s.first_seq <= events_between.last
+        and s.first_seq >= (
+          select max(f.first_seq) from access.event_spans f where f.first_seq <= events_between.first)
+    ) n
+    join freehold.audit_log l on l.id = n.id
+    join freehold.audit_checkpoints c on c.no = n.checkpoint
+    left join lateral (
+      select p.hash from freehold.audit_checkpoints p where p.no < c.no order by p.no desc limit 1
+    ) b on true
+    left join freehold.audit_detail d on is_detailed and d.log_id = l.id
+    cross join lateral (select access.event_type(l.activity_type, l.resource_type, l.action) as type) t
+    where n.seq between events_between.first and events_between.last and access.is_wanted(t.type, kinds)
+  ) e
+$$;
+--> statement-breakpoint
+-- The first number after another that an event has: the next one, but where the chain was cut. null: there is none yet.
+create or replace function access.next_seq(after bigint) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(s.first_seq, after + 1)
+  from access.event_spans s
+  where s.last_seq > after and s.last_seq >= s.first_seq
+  order by s.last_seq
+  limit 1
+$$;
+--> statement-breakpoint
+-- A page of events after a number. Records nothing: who reads the feed would otherwise never reach its end. Raises FH403.
+create or replace function access.read_events(after bigint, most integer, is_detailed boolean) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  first bigint := access.next_seq(after);
+begin
+  if access.permission() is distinct from 'activity:export' or access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'Events are all activities: activity:export at scope all is needed.');
+  end if;
+  return access.events_between(first, first + least(most, 1000) - 1, is_detailed);
 end $$;
 --> statement-breakpoint
 -- The providers whose access tokens are taken, as the Worker verifies them.
@@ -4828,6 +5080,7 @@ revoke execute
     access.began_at(date,date),
     access.called(uuid),
     access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
+    access.checkpoint_soon(uuid,text),
     access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
     access.count_organization(),
@@ -4836,6 +5089,8 @@ revoke execute
     access.end_impersonations(),
     access.end_organization(uuid,text,text,boolean),
     access.end_what_was_handed_out(uuid),
+    access.event_type(text,text,text),
+    access.events_between(bigint,bigint,boolean,text[]),
     access.forget_avatars(jsonb),
     access.holds_role_there(uuid,uuid,uuid,boolean),
     access.impersonate(uuid,text),
@@ -4853,6 +5108,7 @@ revoke execute
     access.is_named_in(jsonb,text[]),
     access.is_open_organization(uuid),
     access.is_phone(text),
+    access.is_wanted(text,text[]),
     access.is_wipe_due(),
     access.join_as(freehold.invitations,uuid,freehold.roles[]),
     access.join_by_invitation(uuid,text,bytea),
@@ -4860,6 +5116,8 @@ revoke execute
     access.mail_invitation(freehold.invitations,text),
     access.may_still_invite(freehold.invitations),
     access.must_hold_role(uuid,uuid[],boolean),
+    access.next_seq(bigint),
+    access.number_events(),
     access.open_invitations(),
     access.organization_counts(uuid),
     access.organization_name(uuid),
@@ -4868,6 +5126,7 @@ revoke execute
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
     access.reaches_owner(uuid,access.scope,uuid),
+    access.read_events(bigint,integer,boolean),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
     access.require_place(freehold.invitations),
@@ -4919,6 +5178,7 @@ grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
 grant execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
     access.began_at(date,date),
+    access.checkpoint_soon(uuid,text),
     access.end_organization(uuid,text,text,boolean),
     access.impersonate(uuid,text),
     access.impersonator_of(uuid),
@@ -4928,6 +5188,7 @@ grant execute
     access.own_invitations(),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.read_events(bigint,integer,boolean),
     access.reinstate_employee(uuid),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
