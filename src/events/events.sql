@@ -43,14 +43,17 @@ begin
   ) x;
 end $$;
 
--- Makes a checkpoint: {is_pending}, whether entries are left without one, because an older transaction still runs, or
--- another call is at work.
+-- Makes a checkpoint: {is_pending, is_due}, whether entries are left without one, because an older transaction still runs,
+-- or another call is at work; and whether a webhook has something to send.
 create function access.checkpoint_soon(tenant_id uuid, system_key text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.check_system(tenant_id, system_key);
   perform access.checkpoint_audit(5000);
-  return jsonb_build_object('is_pending', exists (select from freehold.audit_log l where l.checkpoint is null));
+  return jsonb_build_object(
+    'is_pending', exists (select from freehold.audit_log l where l.checkpoint is null),
+    'is_due', coalesce(access.webhooks_due() <= now(), false)
+  );
 end $$;
 
 -- The type of an event: a subject and what happened to it. An activity that a service recorded is `custom.` and its name;
@@ -104,6 +107,7 @@ return case activity
   when 'INVITATION_ACCEPTED' then 'invitation.accepted'
   when 'INVITATION_REVOKED' then 'invitation.revoked'
   when 'TENANT_RESTORED' then 'tenant.restored'
+  when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
   else case
     when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)
@@ -195,7 +199,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   limit 1
 $$;
 
--- A page of events after a number. Records nothing: who reads the feed would otherwise never reach its end. Raises FH403.
+-- A page of events after a number, with details at most 20: each has up to 256 KiB. Records nothing: who reads the feed
+-- would otherwise never reach its end. Raises FH403.
 create function access.read_events(after bigint, most integer, is_detailed boolean) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -204,7 +209,7 @@ begin
   if access.permission() is distinct from 'activity:export' or access.scope() <> 'all' then
     perform access.refuse('forbidden', 'Events are all activities: activity:export at scope all is needed.');
   end if;
-  return access.events_between(first, first + least(most, 1000) - 1, is_detailed);
+  return access.events_between(first, first + case when is_detailed then least(most, 20) else most end - 1, is_detailed);
 end $$;
 
 grant execute on function

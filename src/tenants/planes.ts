@@ -58,7 +58,7 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     admitsPage: admitsPageOf(sources, reloadRealm),
     reloadRealm,
     reportActivity: (realm, wrote) => {
-      const work = [reportActivity(config, realm.id), wrote ? checkpointSoon(realm) : null].filter((one) => one !== null)
+      const work = [reportActivity(config, realm.id), wrote ? checkpointSoon(config, realm) : null].filter((one) => one !== null)
       return work.length ? Promise.all(work) : null
     },
     // An entry that an earlier release wrote does not say.

@@ -20,6 +20,8 @@ export type Written = { table: string; written: number; restored: number }
 const UNCOUNTED = [
   'freehold.audit_checkpoints',
   'access.event_spans',
+  'freehold.webhook_progress',
+  'freehold.webhook_deliveries',
   'freehold.audit_detail',
   'freehold.migrations',
   'freehold.tenant',
