@@ -7,6 +7,9 @@
 --   creates table access.event_spans
 --   creates table freehold.invitations
 --   creates table freehold.organizations
+--   creates table freehold.webhook_deliveries
+--   creates table freehold.webhook_progress
+--   creates table freehold.webhooks
 --   alters table freehold.audit_detail
 --   alters table freehold.providers
 --   alters table freehold.role_permissions
@@ -15,7 +18,7 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 114 objects
+--   creates 139 objects
 --   replaces 55 objects
 --   drops and creates policy read on freehold.sessions
 --   drops and creates policy change on freehold.sessions
@@ -171,6 +174,46 @@ CREATE TABLE "freehold"."organizations" (
   CONSTRAINT "organizations_state" CHECK ("freehold"."organizations"."state" in ('active', 'ending', 'ended'))
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."webhook_deliveries" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "webhook_id" uuid NOT NULL,
+  "seq" bigint,
+  "event_id" uuid,
+  "type" text NOT NULL,
+  "attempt" integer NOT NULL,
+  "is_delivered" boolean NOT NULL,
+  "status" integer,
+  "error" text,
+  "duration_ms" integer NOT NULL,
+  "at" timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."webhook_progress" (
+  "webhook_id" uuid PRIMARY KEY NOT NULL,
+  "delivered_seq" bigint NOT NULL,
+  "failures" integer DEFAULT 0 NOT NULL,
+  "failing_since" timestamp with time zone,
+  "next_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "lease" uuid,
+  "leased_until" timestamp with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."webhooks" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "url" text NOT NULL,
+  "kinds" text[] DEFAULT '{}' NOT NULL,
+  "includes_details" boolean DEFAULT false NOT NULL,
+  "is_paused" boolean DEFAULT false NOT NULL,
+  "paused_because" text,
+  "secret_encrypted" text NOT NULL,
+  "former_secret_encrypted" text,
+  "former_until" timestamp with time zone,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "webhooks_texts" CHECK (length("freehold"."webhooks"."url") between 1 and 500 and cardinality("freehold"."webhooks"."kinds") <= 50),
+  CONSTRAINT "webhooks_paused" CHECK ("freehold"."webhooks"."paused_because" is null or "freehold"."webhooks"."is_paused" and "freehold"."webhooks"."paused_because" in ('failing', 'gone'))
+);
+--> statement-breakpoint
 DROP INDEX "freehold"."units_root_name";
 --> statement-breakpoint
 ALTER TABLE "freehold"."audit_detail" ADD COLUMN "impersonator_id" uuid;
@@ -214,6 +257,10 @@ ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_organization_id
 ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_unit_id_units_id_fk" FOREIGN KEY ("unit_id") REFERENCES "freehold"."units"("id") ON DELETE set null ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_accepted_by_users_id_fk" FOREIGN KEY ("accepted_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_webhook_id_webhooks_id_fk" FOREIGN KEY ("webhook_id") REFERENCES "freehold"."webhooks"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."webhook_progress" ADD CONSTRAINT "webhook_progress_webhook_id_webhooks_id_fk" FOREIGN KEY ("webhook_id") REFERENCES "freehold"."webhooks"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
 CREATE INDEX "left_avatars_at" ON "access"."left_avatars" USING btree ("left_at");
 --> statement-breakpoint
@@ -271,6 +318,12 @@ CREATE INDEX "organizations_ending" ON "freehold"."organizations" USING btree ("
 --> statement-breakpoint
 CREATE INDEX "organizations_by_created" ON "freehold"."organizations" USING btree ("created_at","id");
 --> statement-breakpoint
+CREATE INDEX "webhook_deliveries_of" ON "freehold"."webhook_deliveries" USING btree ("webhook_id","at","id");
+--> statement-breakpoint
+CREATE INDEX "webhook_deliveries_at" ON "freehold"."webhook_deliveries" USING btree ("at");
+--> statement-breakpoint
+CREATE INDEX "webhooks_sorted" ON "freehold"."webhooks" USING btree ("created_at","id");
+--> statement-breakpoint
 ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_competency_type_id_competency_types_id_fk" FOREIGN KEY ("competency_type_id") REFERENCES "freehold"."competency_types"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."user_roles" ADD CONSTRAINT "user_roles_organization_id_organizations_id_fk" FOREIGN KEY ("organization_id") REFERENCES "freehold"."organizations"("id") ON DELETE no action ON UPDATE no action;
@@ -316,6 +369,12 @@ alter table access.event_spans enable row level security;
 alter table freehold.invitations enable row level security;
 --> statement-breakpoint
 alter table freehold.organizations enable row level security;
+--> statement-breakpoint
+alter table freehold.webhook_deliveries enable row level security;
+--> statement-breakpoint
+alter table freehold.webhook_progress enable row level security;
+--> statement-breakpoint
+alter table freehold.webhooks enable row level security;
 --> statement-breakpoint
 -- Admits a request: proves the credential, {session_id, user_id, proof}, {key}, or {provider, issuer, subject, system_key}
 -- of a token that the Worker verified (src/external), decides the permission (null: any
@@ -1252,7 +1311,7 @@ declare
   owner uuid;
   unit uuid;
   -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
-  is_common boolean := resource in ('role', 'permission', 'audience', 'provider');
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook');
 begin
   if me is null or access.scope() = 'all' then
     return;
@@ -1283,6 +1342,8 @@ begin
       select from freehold.audiences a where a.id = thing and resource = 'audience'
       union all
       select from freehold.providers p where p.id = thing and resource = 'provider'
+      union all
+      select from freehold.webhooks w where w.id = thing and resource = 'webhook'
     ) then
       return;
     end if;
@@ -1324,6 +1385,7 @@ begin
     when 'override' then 'user'
     when 'assignment' then 'user'
     when 'provider' then 'setting'
+    when 'webhook' then 'setting'
     else resource
   end || ':read');
   if far.scope = 'all'
@@ -1380,7 +1442,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED', 'EMAIL_LOGIN_REQUESTED',
       'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
       'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
-      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED'
+      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED', 'WEBHOOK_REPLAYED'
     )
     or exists (
       select
@@ -2136,14 +2198,17 @@ begin
   ) x;
 end $$;
 --> statement-breakpoint
--- Makes a checkpoint: {is_pending}, whether entries are left without one, because an older transaction still runs, or
--- another call is at work.
+-- Makes a checkpoint: {is_pending, is_due}, whether entries are left without one, because an older transaction still runs,
+-- or another call is at work; and whether a webhook has something to send.
 create or replace function access.checkpoint_soon(tenant_id uuid, system_key text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.check_system(tenant_id, system_key);
   perform access.checkpoint_audit(5000);
-  return jsonb_build_object('is_pending', exists (select from freehold.audit_log l where l.checkpoint is null));
+  return jsonb_build_object(
+    'is_pending', exists (select from freehold.audit_log l where l.checkpoint is null),
+    'is_due', coalesce(access.webhooks_due() <= now(), false)
+  );
 end $$;
 --> statement-breakpoint
 -- The type of an event: a subject and what happened to it. An activity that a service recorded is `custom.` and its name;
@@ -2197,6 +2262,7 @@ return case activity
   when 'INVITATION_ACCEPTED' then 'invitation.accepted'
   when 'INVITATION_REVOKED' then 'invitation.revoked'
   when 'TENANT_RESTORED' then 'tenant.restored'
+  when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
   else case
     when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)
@@ -2288,7 +2354,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   limit 1
 $$;
 --> statement-breakpoint
--- A page of events after a number. Records nothing: who reads the feed would otherwise never reach its end. Raises FH403.
+-- A page of events after a number, with details at most 20: each has up to 256 KiB. Records nothing: who reads the feed
+-- would otherwise never reach its end. Raises FH403.
 create or replace function access.read_events(after bigint, most integer, is_detailed boolean) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -2297,7 +2364,7 @@ begin
   if access.permission() is distinct from 'activity:export' or access.scope() <> 'all' then
     perform access.refuse('forbidden', 'Events are all activities: activity:export at scope all is needed.');
   end if;
-  return access.events_between(first, first + least(most, 1000) - 1, is_detailed);
+  return access.events_between(first, first + case when is_detailed then least(most, 20) else most end - 1, is_detailed);
 end $$;
 --> statement-breakpoint
 -- The providers whose access tokens are taken, as the Worker verifies them.
@@ -4391,6 +4458,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), sent as (
+    delete from freehold.webhook_deliveries
+    where id in (
+      select w.id
+      from freehold.webhook_deliveries w
+      where w.at < now() - interval '90 days'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
@@ -4414,6 +4491,7 @@ begin
       (select count(*) from refreshed),
       (select count(*) from dropped),
       (select count(*) from answered),
+      (select count(*) from sent),
       (select count(*) from finished)
     )
   into given_up, most
@@ -4881,6 +4959,278 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- The greatest number that an event has.
+create or replace function access.newest_seq() returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce((select s.last_seq from access.event_spans s order by s.last_seq desc limit 1), 0)
+$$;
+--> statement-breakpoint
+-- The secrets to sign with, the newest first, as the Worker encrypted them.
+create or replace function access.webhook_secrets(w freehold.webhooks) returns jsonb
+language sql stable
+return case
+  when w.former_until > now() then jsonb_build_array(w.secret_encrypted, w.former_secret_encrypted)
+  else jsonb_build_array(w.secret_encrypted)
+end;
+--> statement-breakpoint
+-- Claims at most so many webhooks: [{id, lease, url, secrets}]. Those that work come before those that fail.
+create or replace function access.claim_webhooks(tenant_id uuid, system_key text, at_most integer) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  newest bigint;
+  claimed jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  newest := access.newest_seq();
+  with due as (
+    select p.webhook_id
+    from freehold.webhook_progress p
+    join freehold.webhooks w on w.id = p.webhook_id
+    where not w.is_paused
+      and p.delivered_seq < newest
+      and p.next_at <= now()
+      and (p.leased_until is null or p.leased_until <= now())
+    order by p.failures > 0, p.next_at, p.webhook_id
+    limit at_most
+    for update of p skip locked
+  ), taken as (
+    update freehold.webhook_progress p
+    set lease = gen_random_uuid(), leased_until = now() + interval '1 minute'
+    from due d
+    where p.webhook_id = d.webhook_id
+    returning p.webhook_id, p.lease
+  )
+  select jsonb_agg(jsonb_build_object(
+    'id', w.id, 'lease', t.lease, 'url', w.url, 'secrets', access.webhook_secrets(w)))
+  into claimed
+  from taken t
+  join freehold.webhooks w on w.id = t.webhook_id;
+  return coalesce(claimed, '[]');
+end $$;
+--> statement-breakpoint
+-- Writes attempts: [{seq, event_id, type, is_delivered, status, error, duration_ms}].
+create or replace function access.record_deliveries(webhook uuid, results jsonb, attempt integer) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  insert into freehold.webhook_deliveries (
+    id, webhook_id, seq, event_id, type, attempt, is_delivered, status, error, duration_ms)
+  select
+    gen_random_uuid(), webhook, r.seq, r.event_id, r.type,
+    case when r.place = 1 then record_deliveries.attempt else 1 end,
+    r.is_delivered, r.status, left(r.error, 255), r.duration_ms
+  from (
+    select x.*, row_number() over () as place
+    from jsonb_to_recordset(results) x (
+      seq bigint, event_id uuid, type text, is_delivered boolean, status integer, error text, duration_ms integer)
+  ) r
+$$;
+--> statement-breakpoint
+-- Records what was sent under a lease, moves the webhook to `reached`, and returns what comes next, {reached, events:
+-- [{seq, id, type, at, text}]}. Null: nothing does, the lease is over, or `is_last`.
+create or replace function access.continue_webhook(
+  tenant_id uuid,
+  system_key text,
+  webhook uuid,
+  lease uuid,
+  results jsonb,
+  reached bigint,
+  is_last boolean
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks;
+  p freehold.webhook_progress;
+  place bigint;
+  newest bigint;
+  page jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into w from freehold.webhooks x where x.id = webhook for no key update;
+  select * into p from freehold.webhook_progress x where x.webhook_id = w.id for no key update;
+  if w.id is null then
+    return null;
+  end if;
+  perform access.record_deliveries(w.id, results, p.failures + 1);
+  if p.lease is distinct from continue_webhook.lease then
+    return null;
+  end if;
+  place := greatest(p.delivered_seq, reached);
+  if (results -> -1 ->> 'is_delivered')::boolean is false then
+    p.failures := case when jsonb_array_length(results) > 1 then 1 else p.failures + 1 end;
+    p.failing_since := case when p.failures = 1 then now() else coalesce(p.failing_since, now()) end;
+    update freehold.webhook_progress x
+    set delivered_seq = place,
+      failures = p.failures,
+      failing_since = p.failing_since,
+      next_at = now() + least(interval '1 hour', interval '5 seconds' * 3 ^ least(p.failures - 1, 10)),
+      lease = null,
+      leased_until = null
+    where x.webhook_id = w.id;
+    if results -> -1 ->> 'status' = '410' or p.failing_since <= now() - interval '3 days' then
+      update freehold.webhooks x
+      set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
+      where x.id = w.id;
+    end if;
+    return null;
+  end if;
+  if jsonb_array_length(results) > 0 then
+    p.failures := 0;
+    p.failing_since := null;
+  end if;
+  newest := access.newest_seq();
+  -- Windows without an event of these kinds are passed over, so many at once.
+  for window_no in 1 .. case when is_last or w.is_paused then 0 else 20 end loop
+    exit when place >= newest;
+    page := access.webhook_window(w, place, newest);
+    exit when jsonb_array_length(page -> 'events') > 0;
+    place := (page ->> 'reached')::bigint;
+    page := null;
+  end loop;
+  update freehold.webhook_progress x
+  set delivered_seq = place,
+    failures = p.failures,
+    failing_since = p.failing_since,
+    lease = case when page is not null then p.lease end,
+    leased_until = case when page is not null then now() + interval '1 minute' end
+  where x.webhook_id = w.id;
+  return page;
+end $$;
+--> statement-breakpoint
+-- The events of a webhook behind a place, as text, because what is signed is what the database wrote; and how far they
+-- reach. An answer of the database has 10 MiB at most, and details up to 256 KiB each.
+create or replace function access.webhook_window(w freehold.webhooks, place bigint, newest bigint) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'reached', x.until,
+    'events', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'seq', e.event -> 'seq', 'id', e.event -> 'id', 'type', e.event -> 'type', 'at', e.event -> 'at',
+        'text', e.event::text) order by e.no)
+      from jsonb_array_elements(access.events_between(x.since, x.until, w.includes_details, w.kinds))
+        with ordinality e (event, no)), '[]'))
+  from (
+    select f.since, least(f.since + case when w.includes_details then 20 else 100 end - 1, newest) as until
+    from (select access.next_seq(place) as since) f
+  ) x
+$$;
+--> statement-breakpoint
+-- When the next webhook has something to send; null: none has.
+create or replace function access.webhooks_due() returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(greatest(p.next_at, p.leased_until))
+  from freehold.webhook_progress p
+  join freehold.webhooks w on w.id = p.webhook_id
+  where not w.is_paused and p.delivered_seq < access.newest_seq()
+$$;
+--> statement-breakpoint
+-- Refuses who may not export all activities themselves.
+create or replace function access.must_export() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if 'activity:export' <> all (access.held_everywhere(null)) then
+    perform access.refuse('forbidden', 'A webhook exports activities: activity:export at scope all is needed.');
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.before_webhook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.webhooks'));
+    if (select count(*) from freehold.webhooks) >= 20 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 20 webhooks: delete one first.');
+    end if;
+  end if;
+  if access.principal() is not null then
+    if tg_op = 'UPDATE' and new.secret_encrypted <> old.secret_encrypted then
+      new.former_secret_encrypted := old.secret_encrypted;
+      new.former_until := now() + interval '24 hours';
+    end if;
+    if not new.is_paused then
+      new.paused_because := null;
+    end if;
+    -- To pause one, anybody may who may change settings.
+    if tg_op = 'INSERT'
+      or (new.url, new.kinds, new.includes_details, new.secret_encrypted)
+        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted)
+      or old.is_paused and not new.is_paused
+    then
+      perform access.must_export();
+    end if;
+  end if;
+  new.updated_at := now();
+  if tg_op = 'UPDATE' then
+    new.updated_at := greatest(now(), old.updated_at + interval '1 microsecond');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- A new webhook begins with what is numbered after it was made; one that goes on is tried at once.
+create or replace function access.after_webhook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into freehold.webhook_progress (webhook_id, delivered_seq)
+    values (new.id, access.newest_seq());
+  elsif old.is_paused and not new.is_paused or new.url <> old.url then
+    update freehold.webhook_progress p
+    set failures = 0, failing_since = null, next_at = now()
+    where p.webhook_id = new.id;
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- The webhook that the admitted user may change; locked, as everything that touches its progress does first. Raises FH403,
+-- FH404.
+create or replace function access.webhook_to_change(id uuid) returns freehold.webhooks
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks;
+begin
+  if access.permission() is distinct from 'setting:update' or access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'Changing a webhook needs setting:update at scope all.');
+  end if;
+  select * into w from freehold.webhooks x where x.id = webhook_to_change.id for no key update;
+  if w.id is null then
+    perform access.refuse('not_found', 'There is no such webhook.');
+  end if;
+  return w;
+end $$;
+--> statement-breakpoint
+-- Sends events again, from the one after a number on. Whoever sends for it now loses the lease, and cannot move it back.
+create or replace function access.replay_webhook(id uuid, after bigint) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks := access.webhook_to_change(replay_webhook.id);
+begin
+  perform access.must_export();
+  update freehold.webhook_progress p
+  set delivered_seq = least(replay_webhook.after, access.newest_seq()),
+    failures = 0, failing_since = null, next_at = now(), lease = null, leased_until = null
+  where p.webhook_id = w.id;
+  perform access.record(
+    'WEBHOOK_REPLAYED', 'replay', 'webhook', w.id::text, null, jsonb_build_object('after', replay_webhook.after));
+end $$;
+--> statement-breakpoint
+-- {url, secrets}
+create or replace function access.begin_webhook_test(id uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks := access.webhook_to_change(begin_webhook_test.id);
+begin
+  return jsonb_build_object('url', w.url, 'secrets', access.webhook_secrets(w));
+end $$;
+--> statement-breakpoint
+-- Returns the attempt as the API shows it. Null: the webhook was deleted meanwhile.
+create or replace function access.end_webhook_test(id uuid, result jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks := access.webhook_to_change(end_webhook_test.id);
+begin
+  perform access.record_deliveries(w.id, jsonb_build_array(result), 1);
+  return result;
+end $$;
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.employees REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.employees REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
@@ -4892,6 +5242,15 @@ CREATE TRIGGER audit_insert AFTER INSERT ON freehold.organizations REFERENCING N
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.organizations REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('organization', '{}', '{updated_at,folded,active_users}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.organizations REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('organization', '{}', '{updated_at,folded,active_users}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.webhooks REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+create trigger not_impersonated before insert or update or delete on freehold.api_keys
+  for each statement execute function access.refuse_impersonated();
 --> statement-breakpoint
 create trigger after_avatar_change after update of avatar on freehold.users
   for each row when (old.avatar is not null and new.avatar is distinct from old.avatar)
@@ -4920,9 +5279,6 @@ create trigger not_impersonated before insert or update or delete on freehold.pa
   for each statement execute function access.refuse_impersonated();
 --> statement-breakpoint
 create trigger not_impersonated before insert or update or delete on freehold.external_identities
-  for each statement execute function access.refuse_impersonated();
---> statement-breakpoint
-create trigger not_impersonated before insert or update or delete on freehold.api_keys
   for each statement execute function access.refuse_impersonated();
 --> statement-breakpoint
 create trigger not_impersonated before insert or update or delete on freehold.delegations
@@ -4968,6 +5324,12 @@ create trigger before_unit_deleted before delete on freehold.units
 --> statement-breakpoint
 create trigger after_address_change after update of email on freehold.users
   for each row when (old.email <> new.email) execute function access.after_address_change();
+--> statement-breakpoint
+create trigger before_webhook before insert or update on freehold.webhooks
+  for each row execute function access.before_webhook();
+--> statement-breakpoint
+create trigger after_webhook after insert or update on freehold.webhooks
+  for each row execute function access.after_webhook();
 --> statement-breakpoint
 create policy read on freehold.employees for select
   using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
@@ -5024,6 +5386,25 @@ create policy change on freehold.organizations for update
     or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
   );
 --> statement-breakpoint
+-- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
+create policy read on freehold.webhooks for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy make on freehold.webhooks for insert
+  with check ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy change on freehold.webhooks for update
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy remove on freehold.webhooks for delete
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy read on freehold.webhook_progress for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy read on freehold.webhook_deliveries for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
 -- Not access.protect: everybody reads and ends their own sessions, and those in which they act as somebody else,
 -- whatever permission they were admitted with; others' sessions are shown only with a permission for sessions.
 create policy read on freehold.sessions for select using (
@@ -5069,6 +5450,7 @@ revoke execute
     access.after_avatar_change(),
     access.after_joining(),
     access.after_organization(),
+    access.after_webhook(),
     access.authenticate_identity(uuid,jsonb,integer),
     access.avatars_due(),
     access.avatars_left(integer),
@@ -5077,17 +5459,22 @@ revoke execute
     access.before_joining(),
     access.before_organization(),
     access.before_unit_deleted(),
+    access.before_webhook(),
     access.began_at(date,date),
+    access.begin_webhook_test(uuid),
     access.called(uuid),
     access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
     access.checkpoint_soon(uuid,text),
+    access.claim_webhooks(uuid,text,integer),
     access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
+    access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.count_organization(),
     access.employee_to_change(uuid),
     access.end_email_logins(uuid),
     access.end_impersonations(),
     access.end_organization(uuid,text,text,boolean),
+    access.end_webhook_test(uuid,jsonb),
     access.end_what_was_handed_out(uuid),
     access.event_type(text,text,text),
     access.events_between(bigint,bigint,boolean,text[]),
@@ -5115,7 +5502,9 @@ revoke execute
     access.let_go(freehold.users,freehold.organizations),
     access.mail_invitation(freehold.invitations,text),
     access.may_still_invite(freehold.invitations),
+    access.must_export(),
     access.must_hold_role(uuid,uuid[],boolean),
+    access.newest_seq(),
     access.next_seq(bigint),
     access.number_events(),
     access.open_invitations(),
@@ -5127,8 +5516,10 @@ revoke execute
     access.put_units(uuid,uuid[]),
     access.reaches_owner(uuid,access.scope,uuid),
     access.read_events(bigint,integer,boolean),
+    access.record_deliveries(uuid,jsonb,integer),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
+    access.replay_webhook(uuid,bigint),
     access.require_place(freehold.invitations),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
@@ -5143,6 +5534,10 @@ revoke execute
     access.units_around(uuid,access.scope),
     access.unknown_avatars(jsonb),
     access.valid_invitation(bytea,boolean),
+    access.webhook_secrets(freehold.webhooks),
+    access.webhook_to_change(uuid),
+    access.webhook_window(freehold.webhooks,bigint,bigint),
+    access.webhooks_due(),
     access.why_not_given(uuid,freehold.roles,uuid,boolean),
     access.wipe_organizations(integer)
   from public;
@@ -5155,8 +5550,16 @@ grant insert (id, name, settings, plan_group, user_limit), select, update (name,
   on freehold.organizations
   to freehold_app;
 --> statement-breakpoint
-grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
-  on freehold.invitations
+grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted), select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted)
+  on freehold.webhooks
+  to freehold_app;
+--> statement-breakpoint
+grant select
+  on freehold.webhook_deliveries
+  to freehold_app;
+--> statement-breakpoint
+grant select (webhook_id, delivered_seq, failures, failing_since, next_at)
+  on freehold.webhook_progress
   to freehold_app;
 --> statement-breakpoint
 grant insert (id, user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone), select (id, user_id, document_type, document_hint, given_names, family_name, name, sex, nationality, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, terminated_at, termination_reason, email, phone, created_at, updated_at), update (user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone)
@@ -5171,6 +5574,10 @@ grant insert (organization_id), update (organization_id, avatar)
   on freehold.users
   to freehold_app;
 --> statement-breakpoint
+grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
+  on freehold.invitations
+  to freehold_app;
+--> statement-breakpoint
 grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
   on freehold.providers
   to freehold_app;
@@ -5178,8 +5585,12 @@ grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
 grant execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
     access.began_at(date,date),
+    access.begin_webhook_test(uuid),
     access.checkpoint_soon(uuid,text),
+    access.claim_webhooks(uuid,text,integer),
+    access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.end_organization(uuid,text,text,boolean),
+    access.end_webhook_test(uuid,jsonb),
     access.impersonate(uuid,text),
     access.impersonator_of(uuid),
     access.invitations_of(uuid),
@@ -5190,6 +5601,7 @@ grant execute
     access.put_units(uuid,uuid[]),
     access.read_events(bigint,integer,boolean),
     access.reinstate_employee(uuid),
+    access.replay_webhook(uuid,bigint),
     access.resend_invitation(uuid,text,uuid,bytea,text),
     access.revoke_invitation(uuid),
     access.sensitive_of(uuid[]),

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'a0543dfcd9b5e3ec0f169b1af896d2c51329923e81433e523d3d9076beff0b1b')
+  assetText('drizzle/tenant/meta/fingerprint.json', '9fcade04e12057996f61493ba18abeb4565cda85d158a18da2eb97c3b3000440')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', 'd892fa2f966b807b764707350d744850dbd560d8f173e50c59c2da1ccd8c5ccd'),
+  listed('tenant/0007_members', 'f20d6f16696264f5dd8f70e7bc04805d4b951fa95943a165db31a88c403b343c'),
 ]
