@@ -26,8 +26,8 @@ function licenseHeader({ license }: Realm): string | null {
   return Date.parse(license.read_only_from) <= Date.now() ? `${until}, read-only` : until
 }
 
-/** Whether a request may have written to the audit: a GET does that where it exports, and where it was refused. */
-const mayWrite = (c: Context<AppEnv>) => !/^(GET|HEAD)$/.test(c.req.method) || c.error !== undefined || /export/.test(c.req.path)
+/** Whether a request may have written to the audit, beside that it was refused: of those that read, an export does. */
+const mayWrite = (c: Context<AppEnv>) => !/^(GET|HEAD)$/.test(c.req.method) || /export/.test(c.req.path)
 
 /** The parts of a request that a plane may use. */
 export type PlaneRequest = {
@@ -57,7 +57,7 @@ export type RealmSource = {
   /** Loads the realm again, bypassing all caches. */
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, and what it may have written, so that maintenance includes it; null if that was reported already. */
-  reportActivity: (realm: Realm, wrote: boolean) => Promise<unknown> | null
+  reportActivity: (realm: Realm, how: 'wrote' | 'refused' | 'read') => Promise<unknown> | null
   /** Whether the database of the realm has an older schema than this Worker is made for. */
   isBehind: (realm: Realm) => boolean
   /** Has a realm migrated that is behind; null if that was asked for already. */
@@ -99,7 +99,7 @@ export const plane = (
     if ('moved_to' in realm) return answerMoved(c, realm)
     c.set('realm', realm)
     c.set('reloadRealm', source.reloadRealm)
-    c.set('reportActivity', () => source.reportActivity(realm, mayWrite(c)))
+    c.set('reportActivity', () => source.reportActivity(realm, mayWrite(c) ? 'wrote' : c.error ? 'refused' : 'read'))
     c.set('countUse', countUse)
     const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)
     if (bearerElsewhere)

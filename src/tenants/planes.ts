@@ -57,8 +57,11 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     realm: () => load(false),
     admitsPage: admitsPageOf(sources, reloadRealm),
     reloadRealm,
-    reportActivity: (realm, wrote) => {
-      const work = [reportActivity(config, realm.id), wrote ? checkpointSoon(config, realm) : null].filter((one) => one !== null)
+    reportActivity: (realm, how) => {
+      const work = [
+        reportActivity(config, realm.id),
+        how === 'read' ? null : checkpointSoon(config, realm, how === 'wrote'),
+      ].filter((one) => one !== null)
       return work.length ? Promise.all(work) : null
     },
     // An entry that an earlier release wrote does not say.

@@ -178,7 +178,10 @@ export async function rotateSecret(ctx: Ctx, id: string): Promise<z.infer<typeof
  * scope `all`. Fails with not_found.
  */
 export async function testWebhook(ctx: Ctx, id: string): Promise<z.infer<typeof TestDelivery>> {
-  const [begun] = await ctx.run(ctx.db.execute(sql`select access.begin_webhook_test(${id}::uuid) as target`))
+  const [, begun] = await ctx.run(
+    ctx.db.execute(reach(id)),
+    ctx.db.execute(sql`select access.begin_webhook_test(${id}::uuid) as target`),
+  )
   const target = { id, ...rowsOf<{ target: Omit<Target, 'id'> }>(begun)[0]?.target } as Target
   const message = { id: `test_${crypto.randomUUID()}`, type: 'webhook.test', at: new Date().toISOString(), text: '{"v":1}' }
   const sent = await send(ctx.config, target.url, await openSecrets(ctx.config, ctx.realm.id, target), message)
@@ -189,7 +192,7 @@ export async function testWebhook(ctx: Ctx, id: string): Promise<z.infer<typeof 
 
 /** Sends events again, from the one after a number on. One round trip; as `createWebhook`. Fails with not_found. */
 export async function replayWebhook(ctx: Ctx, id: string, { after }: z.infer<typeof Replay>): Promise<void> {
-  await ctx.run(ctx.db.execute(sql`select access.replay_webhook(${id}::uuid, ${after}::bigint)`))
+  await ctx.run(ctx.db.execute(reach(id)), ctx.db.execute(sql`select access.replay_webhook(${id}::uuid, ${after}::bigint)`))
 }
 
 type Progress = z.infer<typeof DeliveryList>['progress']

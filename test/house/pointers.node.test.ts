@@ -29,6 +29,7 @@ it('functions that are named are defined', () => {
     'kept_answers',
     'counted_failures',
     'daily_counts',
+    'event_spans',
     'limits',
     'session_places',
     'session_places_session',

@@ -181,8 +181,6 @@ export const database = {
   'must lie in the future': 'debe estar en el futuro',
 
   // The audit.
-  'Events are all activities: activity:export at scope all is needed.':
-    'Los eventos son todas las actividades: hace falta activity:export con alcance all.',
   '{operation} of freehold.{table}: the audit is append-only.': '{operation} en freehold.{table}: a la auditoría solo se añade.',
   'DELETE of freehold.audit_detail: a detail is erased by access.erase_detail alone.':
     'DELETE en freehold.audit_detail: un detalle solo se borra con access.erase_detail.',

@@ -10,6 +10,7 @@ import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
 import { problems } from './problems.ts'
+import { webhooks } from './webhooks.ts'
 import { worker } from './worker.ts'
 
 export type Spanish = { problems: typeof problems; sentences: [english: string, spanish: string][] }
@@ -28,5 +29,6 @@ export const spanish: Spanish = {
     invitations,
     organizations,
     personal,
+    webhooks,
   ].flatMap((table) => Object.entries(table)),
 }

@@ -1,6 +1,6 @@
 /**
  * Checkpoints right after what was written, so that events are there within seconds and not within the minute of the scheduled job.
- * Threat: each request pays for it, or waits for it. So it runs beside the answer, at most once in 3 s for each tenant and isolate, in
+ * Threat: each request pays for it, or waits for it. So it runs beside the answer, at most once in 2 s for each tenant and isolate, in
  * a round trip of its own, and then sends to webhooks; what it leaves, because an older transaction still runs, it tries again, and at last the scheduled job does.
  */
 import { sql } from 'drizzle-orm'
@@ -12,7 +12,7 @@ import { deliverEvents } from '../../webhooks/delivery.ts'
 import { NEWEST } from '../migration/versions.ts'
 
 /** How far apart two checkpoints of one tenant are, in one isolate. */
-const APART_MS = 3_000
+const APART_MS = 2_000
 /** When it is tried again while an older transaction runs, and how often. */
 const AGAIN_MS = 500
 const MOST_TURNS = 5
@@ -24,15 +24,17 @@ const MOST_KNOWN = 10_000
 const turns = new Map<string, number>()
 
 /**
- * Has the newest entries of a tenant's audit put under a checkpoint; null: that is about to happen. One round trip that no answer waits
- * for. Never fails.
+ * Has the newest entries of a tenant's audit put under a checkpoint; null: that is about to happen. A request that `wrote` nothing but
+ * that it was refused does not wait for its turn: then the next one has it done, or the scheduled job. One round trip that no answer
+ * waits for. Never fails.
  */
-export function checkpointSoon(config: Config, realm: Realm): Promise<unknown> | null {
+export function checkpointSoon(config: Config, realm: Realm, wrote: boolean): Promise<unknown> | null {
   if (realm.subdomain === null || realm.schema_version !== NEWEST) return null
   const now = Date.now()
   const last = turns.get(realm.id) ?? 0
   if (last > now && last <= now + APART_MS) return null
   const wait = Math.max(0, Math.min(APART_MS, last + APART_MS - now))
+  if (wait && !wrote) return null
   if (turns.size >= MOST_KNOWN) turns.clear()
   turns.set(realm.id, now + wait)
   return run(config, realm, wait).catch((error) =>
