@@ -45,13 +45,14 @@ export const Webhook = z
 type Wire = z.infer<typeof Webhook>
 
 const secret = z.string().openapi({
-  description: 'What signatures are made with, as Standard Webhooks has it. It is shown once.',
+  description:
+    'What signatures are made with, as Standard Webhooks has it. It is shown once: a repeated request gets it within 10 minutes.',
   example: 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw',
 })
 export const WebhookList = z.object({ data: z.array(Webhook) }).openapi('WebhookList')
 export const NewWebhook = Editable.partial().required({ url: true }).openapi('NewWebhook')
 export const WebhookPatch = Editable.partial().openapi('WebhookPatch')
-export const CreatedWebhook = Webhook.extend({ secret }).openapi('CreatedWebhook')
+export const CreatedWebhook = Webhook.extend({ secret: secret.optional() }).openapi('CreatedWebhook')
 export const RotatedSecret = z
   .object({
     id: z.uuid(),

@@ -87,7 +87,7 @@ async function cast(at: string, realm: Inside) {
       select gen_random_uuid(), ${other.id}, p.id, 'see', 'see', 'see' from freehold.providers p where p.name = 'see' returning id, provider_id`,
   )
   const [webhook] = await realm.asOwner(
-    sql`insert into freehold.webhooks (id, url, secret_encrypted) values (gen_random_uuid(), 'https://see.test', 'see') returning id`,
+    sql`insert into freehold.webhooks (id, url, secret_encrypted, is_paused) values (gen_random_uuid(), 'https://see.test', 'see', true) returning id`,
   )
   const [employee] = await realm.asOwner(
     sql`insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name)

@@ -100,6 +100,7 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       body: { url: 'https://hooks.once.example/in' },
       other: { url: 'https://hooks.once.example/other' },
       bad: { url: 'http://hooks.once.example/in' },
+      secret: (made) => made.secret,
     }),
     '/api/v1/organizations': async () => ({
       path: '/api/v1/organizations',

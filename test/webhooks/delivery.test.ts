@@ -50,7 +50,13 @@ describe('an event', () => {
     const receiver = await makeReceiver()
     const { secret } = await addWebhook(AT, admin, receiver.url)
     const id = await addUnit()
-    const message = await until(async () => (await receiver.messages()).find(({ event }) => event.resource_id === id), 10_000)
+    const message = await until(
+      async () => (await receiver.messages()).find(({ event }) => event.resource_id === id),
+      20_000,
+    ).catch(async (error) => {
+      const tried = await realm.asOwner(sql`select d.type, d.status, d.error from freehold.webhook_deliveries d`)
+      throw new Error(`${error}: ${JSON.stringify(tried)}`)
+    })
     verified(message, secret)
     expect(message.headers['webhook-id']).toBe(`evt_${message.event.id}`)
     expect(message.type).toBe('unit.created')

@@ -7,7 +7,6 @@ export const webhooks = {
   'A tenant can have at most 20 webhooks: delete one first.':
     'Un inquilino puede tener como máximo 20 webhooks: elimina uno antes.',
   'Changing a webhook needs setting:update at scope all.': 'Cambiar un webhook requiere setting:update con alcance all.',
-  'There is no such webhook.': 'No existe ese webhook.',
   'must be a type of event, or all of a subject, as `user.*`':
     'debe ser un tipo de evento, o todos los de un tema, como `user.*`',
 }
