@@ -5187,12 +5187,14 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   w freehold.webhooks;
 begin
-  if access.permission() is distinct from 'setting:update' or access.scope() <> 'all' then
+  if access.permission() = 'setting:update' and access.scope() = 'all' then
+    select * into w from freehold.webhooks x where x.id = webhook_to_change.id for no key update;
+  elsif exists (select from freehold.webhooks x where x.id = webhook_to_change.id) then
     perform access.refuse('forbidden', 'Changing a webhook needs setting:update at scope all.');
   end if;
-  select * into w from freehold.webhooks x where x.id = webhook_to_change.id for no key update;
   if w.id is null then
-    perform access.refuse('not_found', 'There is no such webhook.');
+    -- In the words that a verb has for one that does not exist.
+    raise exception using errcode = 'FH404', message = 'not_found';
   end if;
   return w;
 end $$;

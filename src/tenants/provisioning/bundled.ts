@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '9fcade04e12057996f61493ba18abeb4565cda85d158a18da2eb97c3b3000440')
+  assetText('drizzle/tenant/meta/fingerprint.json', '3fe10664cc1b56e7f44d9d62d7a0d26498444180dd38ef2ed9673ee3e3408300')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', 'f20d6f16696264f5dd8f70e7bc04805d4b951fa95943a165db31a88c403b343c'),
+  listed('tenant/0007_members', '7bc10276bcf5e56f5b97536869d3976b8f84e66e9c6c4f55e104f14e48153314'),
 ]
