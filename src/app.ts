@@ -15,6 +15,7 @@ import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
 import { employeeRoutes } from './employees/routes.ts'
+import { eventRoutes } from './events/routes.ts'
 import { bearerElsewhere } from './external/bearer.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
@@ -65,6 +66,7 @@ import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
 import { unitRoutes } from './units/routes.ts'
 import { userRoutes } from './users/routes.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
@@ -123,7 +125,7 @@ for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, 
   app.route('/api/v1/users', routes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
-app.route('/api/v1/usage', limitRoutes)
+app.route('/api/v1/usage', limitRoutes).route('/api/v1/events', eventRoutes).route('/api/v1/webhooks', webhookRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)
 app.route('/api/v1/audiences', audienceRoutes).route('/api/v1', accessRoutes).route('/api/v1/permissions', permissionRoutes)

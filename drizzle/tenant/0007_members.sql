@@ -4,18 +4,25 @@
 --   creates table freehold.competencies
 --   creates table freehold.competency_types
 --   creates table freehold.employees
+--   creates table access.event_spans
 --   creates table freehold.invitations
+--   creates table freehold.notification_preferences
+--   creates table freehold.notifications
 --   creates table freehold.organizations
+--   creates table freehold.webhook_deliveries
+--   creates table freehold.webhook_progress
+--   creates table freehold.webhooks
 --   alters table freehold.audit_detail
 --   alters table freehold.providers
 --   alters table freehold.role_permissions
 --   alters table freehold.user_roles
 --   alters table freehold.sessions
+--   alters table freehold.tenant
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 117 objects
---   replaces 61 objects
+--   creates 209 objects
+--   replaces 64 objects
 --   drops and creates policy make on freehold.user_roles
 --   drops and creates policy change on freehold.user_roles
 --   drops and creates policy make on freehold.overrides
@@ -73,6 +80,8 @@ CREATE TABLE "freehold"."competencies" (
   "verified_at" timestamp with time zone,
   "verified_by" uuid,
   "revoked_at" timestamp with time zone,
+  "revoked_by" uuid,
+  "revocation_reason" text,
   "alerted_days" integer,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
   "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -80,6 +89,7 @@ CREATE TABLE "freehold"."competencies" (
   CONSTRAINT "competencies_order" CHECK ("freehold"."competencies"."expires_at" > "freehold"."competencies"."issued_at"),
   CONSTRAINT "competencies_verified" CHECK (num_nulls("freehold"."competencies"."verified_at", "freehold"."competencies"."verified_by") in (0, 2)),
   CONSTRAINT "competencies_other_verifier" CHECK ("freehold"."competencies"."verified_by" <> "freehold"."competencies"."user_id"),
+  CONSTRAINT "competencies_revoked" CHECK ("freehold"."competencies"."revoked_at" is not null or num_nonnulls("freehold"."competencies"."revoked_by", "freehold"."competencies"."revocation_reason") = 0),
   CONSTRAINT "competencies_alerted_days" CHECK ("freehold"."competencies"."alerted_days" in (60, 30, 7))
 );
 --> statement-breakpoint
@@ -135,6 +145,13 @@ CREATE TABLE "freehold"."employees" (
   CONSTRAINT "employees_termination" CHECK ("freehold"."employees"."terminated_at" is not null or "freehold"."employees"."termination_reason" is null)
 );
 --> statement-breakpoint
+CREATE TABLE "access"."event_spans" (
+  "checkpoint" integer PRIMARY KEY NOT NULL,
+  "epoch" integer NOT NULL,
+  "first_seq" bigint NOT NULL,
+  "last_seq" bigint NOT NULL
+);
+--> statement-breakpoint
 CREATE TABLE "freehold"."invitations" (
   "id" uuid PRIMARY KEY NOT NULL,
   "email" text NOT NULL,
@@ -155,6 +172,31 @@ CREATE TABLE "freehold"."invitations" (
   "revoked_at" timestamp with time zone,
   "closed_at" timestamp with time zone,
   CONSTRAINT "invitations_roles" CHECK (cardinality("freehold"."invitations"."role_ids") <= 20)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."notification_preferences" (
+  "user_id" uuid PRIMARY KEY NOT NULL,
+  "kinds" jsonb NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "notification_preferences_kinds" CHECK (jsonb_typeof("freehold"."notification_preferences"."kinds") = 'object' and octet_length("freehold"."notification_preferences"."kinds"::text) <= 2048)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."notifications" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "user_id" uuid NOT NULL,
+  "kind" text NOT NULL,
+  "event" text NOT NULL,
+  "params" jsonb DEFAULT '{}'::jsonb NOT NULL,
+  "about_id" uuid,
+  "resource_type" text,
+  "resource_id" text,
+  "is_listed" boolean DEFAULT true NOT NULL,
+  "mail" text,
+  "created_at" timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+  "read_at" timestamp with time zone,
+  CONSTRAINT "notifications_kind" CHECK ("freehold"."notifications"."kind" in ('security', 'competency', 'invitation', 'delegation', 'license')),
+  CONSTRAINT "notifications_mail_form" CHECK ("freehold"."notifications"."mail" in ('now', 'digest')),
+  CONSTRAINT "notifications_params" CHECK (jsonb_typeof("freehold"."notifications"."params") = 'object' and octet_length("freehold"."notifications"."params"::text) <= 4096)
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."organizations" (
@@ -180,6 +222,46 @@ CREATE TABLE "freehold"."organizations" (
   CONSTRAINT "organizations_state" CHECK ("freehold"."organizations"."state" in ('active', 'ending', 'ended'))
 );
 --> statement-breakpoint
+CREATE TABLE "freehold"."webhook_deliveries" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "webhook_id" uuid NOT NULL,
+  "seq" bigint,
+  "event_id" uuid,
+  "type" text NOT NULL,
+  "attempt" integer NOT NULL,
+  "is_delivered" boolean NOT NULL,
+  "status" integer,
+  "error" text,
+  "duration_ms" integer NOT NULL,
+  "at" timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."webhook_progress" (
+  "webhook_id" uuid PRIMARY KEY NOT NULL,
+  "delivered_seq" bigint NOT NULL,
+  "failures" integer DEFAULT 0 NOT NULL,
+  "failing_since" timestamp with time zone,
+  "next_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "lease" uuid,
+  "leased_until" timestamp with time zone
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."webhooks" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "url" text NOT NULL,
+  "kinds" text[] DEFAULT '{}' NOT NULL,
+  "includes_details" boolean DEFAULT false NOT NULL,
+  "is_paused" boolean DEFAULT false NOT NULL,
+  "paused_because" text,
+  "secret_encrypted" text NOT NULL,
+  "former_secret_encrypted" text,
+  "former_until" timestamp with time zone,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "webhooks_texts" CHECK (length("freehold"."webhooks"."url") between 1 and 500 and cardinality("freehold"."webhooks"."kinds") <= 50),
+  CONSTRAINT "webhooks_paused" CHECK ("freehold"."webhooks"."paused_because" is null or "freehold"."webhooks"."is_paused" and "freehold"."webhooks"."paused_because" in ('failing', 'gone'))
+);
+--> statement-breakpoint
 DROP INDEX "freehold"."units_root_name";
 --> statement-breakpoint
 ALTER TABLE "freehold"."audit_detail" ADD COLUMN "impersonator_id" uuid;
@@ -198,6 +280,8 @@ ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonator_session_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "impersonation_reason" text;
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "notification_days" integer DEFAULT 90 NOT NULL;
+--> statement-breakpoint
 ALTER TABLE "freehold"."units" ADD COLUMN "organization_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."users" ADD COLUMN "organization_id" uuid;
@@ -212,6 +296,8 @@ ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_type_id_compe
 --> statement-breakpoint
 ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_verified_by_users_id_fk" FOREIGN KEY ("verified_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "freehold"."competencies" ADD CONSTRAINT "competencies_revoked_by_users_id_fk" FOREIGN KEY ("revoked_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
+--> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."employees" ADD CONSTRAINT "employees_unit_id_units_id_fk" FOREIGN KEY ("unit_id") REFERENCES "freehold"."units"("id") ON DELETE no action ON UPDATE no action;
@@ -224,9 +310,15 @@ ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_unit_id_units_i
 --> statement-breakpoint
 ALTER TABLE "freehold"."invitations" ADD CONSTRAINT "invitations_accepted_by_users_id_fk" FOREIGN KEY ("accepted_by") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
+ALTER TABLE "freehold"."webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_webhook_id_webhooks_id_fk" FOREIGN KEY ("webhook_id") REFERENCES "freehold"."webhooks"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
+ALTER TABLE "freehold"."webhook_progress" ADD CONSTRAINT "webhook_progress_webhook_id_webhooks_id_fk" FOREIGN KEY ("webhook_id") REFERENCES "freehold"."webhooks"("id") ON DELETE cascade ON UPDATE no action;
+--> statement-breakpoint
 CREATE INDEX "left_avatars_at" ON "access"."left_avatars" USING btree ("left_at");
 --> statement-breakpoint
 CREATE INDEX "competencies_decision" ON "freehold"."competencies" USING btree ("user_id","type_id","level");
+--> statement-breakpoint
+CREATE INDEX "competencies_by_created" ON "freehold"."competencies" USING btree ("created_at","id");
 --> statement-breakpoint
 CREATE INDEX "competencies_type" ON "freehold"."competencies" USING btree ("type_id","user_id");
 --> statement-breakpoint
@@ -248,6 +340,10 @@ CREATE INDEX "employees_unit_name" ON "freehold"."employees" USING btree ("unit_
 --> statement-breakpoint
 CREATE INDEX "employees_unit_created" ON "freehold"."employees" USING btree ("unit_id","created_at","id");
 --> statement-breakpoint
+CREATE INDEX "event_spans_first" ON "access"."event_spans" USING btree ("first_seq");
+--> statement-breakpoint
+CREATE INDEX "event_spans_last" ON "access"."event_spans" USING btree ("last_seq");
+--> statement-breakpoint
 CREATE UNIQUE INDEX "invitations_token" ON "freehold"."invitations" USING btree ("token_hash");
 --> statement-breakpoint
 CREATE UNIQUE INDEX "invitations_open" ON "freehold"."invitations" USING btree ("email",coalesce(organization_id, '00000000-0000-0000-0000-000000000000'::uuid)) WHERE "freehold"."invitations"."closed_at" is null;
@@ -268,6 +364,16 @@ CREATE INDEX "invitations_expired" ON "freehold"."invitations" USING btree ("exp
 --> statement-breakpoint
 CREATE INDEX "invitations_organization" ON "freehold"."invitations" USING btree ("organization_id","created_at","id");
 --> statement-breakpoint
+CREATE INDEX "notifications_user" ON "freehold"."notifications" USING btree ("user_id","created_at","id");
+--> statement-breakpoint
+CREATE INDEX "notifications_unread" ON "freehold"."notifications" USING btree ("user_id","created_at","id") WHERE "freehold"."notifications"."read_at" is null and "freehold"."notifications"."is_listed";
+--> statement-breakpoint
+CREATE INDEX "notifications_about" ON "freehold"."notifications" USING btree ("about_id") WHERE "freehold"."notifications"."about_id" is not null;
+--> statement-breakpoint
+CREATE INDEX "notifications_mail" ON "freehold"."notifications" USING btree ("mail","created_at") WHERE "freehold"."notifications"."mail" is not null;
+--> statement-breakpoint
+CREATE INDEX "notifications_created" ON "freehold"."notifications" USING btree ("created_at");
+--> statement-breakpoint
 CREATE UNIQUE INDEX "organizations_name" ON "freehold"."organizations" USING btree ("folded") WHERE "freehold"."organizations"."state" <> 'ended';
 --> statement-breakpoint
 CREATE INDEX "organizations_by_name" ON "freehold"."organizations" USING btree (folded collate "C","id");
@@ -275,6 +381,12 @@ CREATE INDEX "organizations_by_name" ON "freehold"."organizations" USING btree (
 CREATE INDEX "organizations_ending" ON "freehold"."organizations" USING btree ("updated_at","id") WHERE "freehold"."organizations"."state" = 'ending';
 --> statement-breakpoint
 CREATE INDEX "organizations_by_created" ON "freehold"."organizations" USING btree ("created_at","id");
+--> statement-breakpoint
+CREATE INDEX "webhook_deliveries_of" ON "freehold"."webhook_deliveries" USING btree ("webhook_id","at","id");
+--> statement-breakpoint
+CREATE INDEX "webhook_deliveries_at" ON "freehold"."webhook_deliveries" USING btree ("at");
+--> statement-breakpoint
+CREATE INDEX "webhooks_sorted" ON "freehold"."webhooks" USING btree ("created_at","id");
 --> statement-breakpoint
 ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_competency_type_id_competency_types_id_fk" FOREIGN KEY ("competency_type_id") REFERENCES "freehold"."competency_types"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
@@ -306,6 +418,8 @@ ALTER TABLE "freehold"."role_permissions" ADD CONSTRAINT "role_permissions_compe
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD CONSTRAINT "sessions_impersonation" CHECK (num_nulls("freehold"."sessions"."impersonator_id", "freehold"."sessions"."impersonator_session_id", "freehold"."sessions"."impersonation_reason") in (0, 3));
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_notification_days" CHECK ("freehold"."tenant"."notification_days" between 1 and 365);
+--> statement-breakpoint
 ALTER TABLE "freehold"."users" ADD CONSTRAINT "users_avatar_form" CHECK ("freehold"."users"."avatar" ~ '^[0-9a-f]{32}$');
 --> statement-breakpoint
 alter table access.left_avatars enable row level security;
@@ -316,9 +430,21 @@ alter table freehold.competency_types enable row level security;
 --> statement-breakpoint
 alter table freehold.employees enable row level security;
 --> statement-breakpoint
+alter table access.event_spans enable row level security;
+--> statement-breakpoint
 alter table freehold.invitations enable row level security;
 --> statement-breakpoint
+alter table freehold.notification_preferences enable row level security;
+--> statement-breakpoint
+alter table freehold.notifications enable row level security;
+--> statement-breakpoint
 alter table freehold.organizations enable row level security;
+--> statement-breakpoint
+alter table freehold.webhook_deliveries enable row level security;
+--> statement-breakpoint
+alter table freehold.webhook_progress enable row level security;
+--> statement-breakpoint
+alter table freehold.webhooks enable row level security;
 --> statement-breakpoint
 -- Admits a request: proves the credential, {session_id, user_id, proof}, {key}, or {provider, issuer, subject, system_key}
 -- of a token that the Worker verified (src/external), decides the permission (null: any
@@ -1483,7 +1609,7 @@ declare
   owner uuid;
   unit uuid;
   -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
-  is_common boolean := resource in ('role', 'permission', 'audience', 'provider');
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook');
 begin
   if me is null or access.scope() = 'all' then
     return;
@@ -1514,6 +1640,8 @@ begin
       select from freehold.audiences a where a.id = thing and resource = 'audience'
       union all
       select from freehold.providers p where p.id = thing and resource = 'provider'
+      union all
+      select from freehold.webhooks w where w.id = thing and resource = 'webhook'
     ) then
       return;
     end if;
@@ -1555,6 +1683,7 @@ begin
     when 'override' then 'user'
     when 'assignment' then 'user'
     when 'provider' then 'setting'
+    when 'webhook' then 'setting'
     else resource
   end || ':read');
   if far.scope = 'all'
@@ -1736,7 +1865,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'STEP_UP_FAILED', 'PASSKEY_CLONE_SUSPECTED', 'EMAIL_LOGIN_REQUESTED',
       'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
       'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
-      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED'
+      'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED', 'EMPLOYEES_IMPORTED', 'WEBHOOK_REPLAYED',
+      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED'
     )
     or exists (
       select
@@ -1774,6 +1904,32 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   left join freehold.audit_detail d on d.log_id = l.id
   where l.id = entry
 $$;
+--> statement-breakpoint
+-- Puts the three audit triggers on a table. The arguments are those of access.audit; `keys` are the columns of the
+-- primary key.
+create or replace procedure access.audited(
+  target regclass,
+  resource text,
+  secret text[] default '{}',
+  noise text[] default '{updated_at}',
+  keys text[] default '{id}'
+)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := format(
+    'for each statement execute function access.audit(%L, %L, %L, %L)', resource, secret, noise, keys
+  );
+begin
+  execute format('create trigger audit_insert after insert on %s referencing new table as after_rows %s', target, said);
+  execute format(
+    'create trigger audit_update after update on %s referencing old table as before_rows new table as after_rows %s',
+    target, said
+  );
+  execute format(
+    'create trigger audit_delete after delete on %s referencing old table as before_rows %s',
+    target, said
+  );
+end $$;
 --> statement-breakpoint
 -- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
 -- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
@@ -1831,6 +1987,8 @@ begin
         when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
         when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
         when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+        when resource = 'competency' and c.is_now ->> 'verified_at' is not null then 'COMPETENCY_VERIFIED'
+        when resource = 'competency' and c.is_now ->> 'revoked_at' is not null then 'COMPETENCY_REVOKED'
       end) as activities
     into e
     from (
@@ -1946,6 +2104,48 @@ begin
   select array_agg(e.log_id) into written from entry e;
   perform set_config('access.writer', '', true);
   return written;
+end $$;
+--> statement-breakpoint
+-- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it, of the checkpoint's
+-- own columns and of the entries in the order (xid, id). Takes only entries older than every running transaction, so
+-- that none can still come between them. Returns how many; 0 also while another call is at work.
+create or replace function access.checkpoint_audit(batch integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  newest freehold.audit_checkpoints;
+  made freehold.audit_checkpoints;
+begin
+  if not exists (select from freehold.audit_log l where l.checkpoint is null)
+    or not pg_try_advisory_xact_lock(hashtext('freehold.audit_checkpoints'))
+  then
+    return 0;
+  end if;
+  select * into newest from freehold.audit_checkpoints s order by s.no desc limit 1;
+  made.no := coalesce(newest.no, 0) + 1;
+  -- Before the snapshot of the statement below: what began to write after that is not older than this moment.
+  made.created_at := clock_timestamp();
+  with taken as materialized (
+    select l.id, l.xid, access.canonical_entry(l) as form
+    from freehold.audit_log l
+    where l.checkpoint is null and l.xid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+    order by l.xid, l.id
+    limit batch
+  ), marked as (
+    update freehold.audit_log l set checkpoint = made.no from taken t where l.id = t.id
+  )
+  select
+    count(*),
+    case when count(*) < batch then pg_snapshot_xmin(pg_current_snapshot())::text::bigint else max(t.xid) end,
+    pg_snapshot_xmax(pg_current_snapshot())::text::bigint,
+    string_agg(t.form, '' order by t.xid, t.id)
+  into made.entries, made.oldest_xid, made.next_xid, made.hash
+  from taken t;
+  if made.entries > 0 then
+    made.hash := sha256(coalesce(newest.hash, '') || access.canonical_checkpoint(made) || made.hash);
+    insert into freehold.audit_checkpoints select made.*;
+  end if;
+  perform access.number_events();
+  return made.entries;
 end $$;
 --> statement-breakpoint
 -- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
@@ -2258,6 +2458,364 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   where not exists (select from freehold.users u where u.id = f.user_id and u.avatar = f.version)
 $$;
 --> statement-breakpoint
+-- The fewest days, of those of which somebody is told, that a record has left at most; null: more than 60.
+create or replace function access.alert_days(expires_at timestamptz) returns integer
+language sql stable
+return case
+  when expires_at <= now() + interval '7 days' then 7
+  when expires_at <= now() + interval '30 days' then 30
+  when expires_at <= now() + interval '60 days' then 60
+end;
+--> statement-breakpoint
+-- Mails those whose competencies end soon and their managers, as many as the day has room for; all of one person that are
+-- due at once in one mail. Returns how many mails. Not of what was renewed, was retired, or is of somebody who is not
+-- here any more. Called by the scheduled job, as the owner. What is locked by others comes next time.
+create or replace function access.alert_expiring_competencies(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  mailed integer;
+begin
+  with due as (
+    update freehold.competencies c
+    set alerted_days = access.alert_days(c.expires_at)
+    from freehold.competency_types t
+    where t.id = c.type_id
+      and c.id in (
+        select x.id
+        from freehold.competencies x
+          join freehold.users u on u.id = x.user_id
+          join freehold.competency_types y on y.id = x.type_id
+        where x.revoked_at is null
+          and x.expires_at > now()
+          and x.expires_at <= now() + interval '60 days'
+          and x.verified_at is not null
+          and coalesce(x.alerted_days > access.alert_days(x.expires_at), true)
+          and y.retired_at is null
+          and access.is_present(u)
+          and not exists (
+            select
+            from freehold.competencies o
+            where o.user_id = x.user_id
+              and o.type_id = x.type_id
+              and o.level >= x.level
+              and o.verified_at is not null
+              and o.revoked_at is null
+              and coalesce(o.expires_at > x.expires_at, true))
+        order by x.expires_at, x.id
+        limit least(at_most, access.warnings_left() / 2)
+        for update of x skip locked
+        for key share of u skip locked
+      )
+    returning c.user_id, c.expires_at, t.name
+  ),
+  told as (
+    select
+      d.user_id,
+      string_agg(format('%s (%s)', d.name, to_char(d.expires_at at time zone 'utc', 'YYYY-MM-DD')), '; '
+        order by d.expires_at, d.name) as competencies
+    from due d
+    group by d.user_id
+  )
+  select
+    count(access.enqueue_mail(
+      'competency_expires', u.id, u.email, jsonb_build_object('competencies', t.competencies)))
+    + count(case when m.id is not null then access.enqueue_mail(
+      'competency_expires_of_other', m.id, m.email,
+      jsonb_build_object('competencies', t.competencies, 'person', access.inviter_name(u))) end)
+  into mailed
+  from told t
+    join freehold.users u on u.id = t.user_id
+    left join freehold.users m on m.id = u.manager_id and access.is_present(m);
+  return mailed;
+end $$;
+--> statement-breakpoint
+-- A type that was retired stays as it was: records and past demands name it.
+create or replace function access.before_competency_type() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'UPDATE' and old.retired_at is not null and access.principal() is not null then
+    perform access.refuse('illegal_state', 'This type of competency was retired.');
+  end if;
+  new.updated_at := now();
+  return new;
+end $$;
+--> statement-breakpoint
+-- Refuses a type with `forbidden` below scope `all`, and whoever reads none as if there were none.
+create or replace function access.reach_competency_type(type uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+begin
+  if me is null
+    or access.scope() = 'all'
+    or not exists (select from freehold.competency_types t where t.id = type) then
+    return;
+  elsif (select s.scope from access.effective_scope(me, 'competency:read') s) is not null then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  end if;
+  -- In the words that a verb has for one that does not exist.
+  raise exception using errcode = 'FH404', message = 'not_found';
+end $$;
+--> statement-breakpoint
+-- Retires a type. Whether there is one. A demand that is made at the same moment waits for the lock of its foreign key.
+create or replace function access.retire_competency_type(type uuid) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.competency_types;
+begin
+  if access.permission() is distinct from 'competency:delete' then
+    perform access.refuse('forbidden', 'This needs the permission competency:delete.');
+  end if;
+  perform access.reach_competency_type(type);
+  select * into t from freehold.competency_types x where x.id = type for update;
+  if t.id is null then
+    return false;
+  elsif exists (
+    select
+    from freehold.role_permissions rp
+    where rp.competency_type_id = type
+      and (rp.ends_at is null or rp.ends_at > now())
+  ) then
+    perform access.refuse('in_use', 'A role demands this competency for a permission: change that role first.');
+  end if;
+  update freehold.competency_types x set retired_at = now() where x.id = type;
+  return true;
+end $$;
+--> statement-breakpoint
+-- When a record ends that does not say so itself.
+create or replace function access.competency_end(issued_at timestamptz, valid_months integer) returns timestamptz
+language sql immutable
+return (issued_at at time zone 'utc' + make_interval(months => valid_months)) at time zone 'utc';
+--> statement-breakpoint
+-- A record is made of a user whom the caller reaches, in a type that is in use; and is changed until it was verified or
+-- revoked. The job that alerts (alerts.sql) changes nothing of this.
+create or replace function access.before_competency() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.competency_types;
+begin
+  new.updated_at := now();
+  if access.principal() is null or access.permission() = 'competency:verify' then
+    return new;
+  end if;
+  if tg_op = 'UPDATE' and (old.verified_at is not null or old.revoked_at is not null) then
+    perform access.refuse('illegal_state', 'This competency was verified or revoked: record another one.');
+  elsif tg_op = 'INSERT' and not (
+    access.can_access_user(new.user_id)
+    and exists (select from freehold.users u where u.id = new.user_id and u.erased_at is null)
+  ) then
+    perform access.refuse('invalid_request', 'is not a user whom you can access', 'user_id');
+  end if;
+  select * into t from freehold.competency_types x where x.id = new.type_id for key share;
+  if t.id is null or t.retired_at is not null then
+    perform access.refuse('invalid_request', 'is not a type of competency in use', 'type_id');
+  elsif new.issued_at > now() then
+    perform access.refuse('invalid_request', 'lies in the future', 'issued_at');
+  elsif new.expires_at <= new.issued_at then
+    perform access.refuse('invalid_request', 'is not after the competency was issued', 'expires_at');
+  end if;
+  new.expires_at := coalesce(new.expires_at, access.competency_end(new.issued_at, t.valid_months));
+  return new;
+end $$;
+--> statement-breakpoint
+-- What counted, or was refused with a reason, stays.
+create or replace function access.before_competency_deleted() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is not null and (old.verified_at is not null or old.revoked_at is not null) then
+    perform access.refuse('illegal_state', 'This competency was verified or revoked, and is kept.');
+  end if;
+  return old;
+end $$;
+--> statement-breakpoint
+-- Refuses with `forbidden` a record that the caller can read and this permission does not reach. What they cannot read
+-- is left to the verb, which finds nothing. As access.require_reach does for other resources.
+create or replace function access.reach_competency(competency uuid) returns void
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  u freehold.users;
+  far record;
+begin
+  select x.* into u
+  from freehold.competencies c
+    join freehold.users x on x.id = c.user_id
+  where c.id = competency;
+  if me is null or u.id is null or access.can_access_user(u.id) then
+    return;
+  end if;
+  far := access.effective_scope(me, 'competency:read');
+  if far.scope = 'all' or u.id = any (far.owners) or u.unit_id = any (far.units) then
+    perform access.refuse('forbidden', format('You can read this, but your %s does not reach it.', access.permission()));
+  end if;
+end $$;
+--> statement-breakpoint
+-- Whether a user may judge the competencies of another one without owing the power to them: it reaches them around
+-- somebody else, whatever the holder delegated.
+create or replace function access.judges_independently(subject uuid, holder uuid) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.reaches_all(subject, 'competency:verify')
+    or exists (
+      select
+      from unnest(access.reasons(subject, 'competency:verify', now())) r
+        join freehold.users u on u.id = judges_independently.holder
+      where r.holder <> u.id
+        and (
+          r.scope = 'all'
+          or access.reaches_unit(r.holder, r.scope, u.unit_id)
+          or access.reaches_owner(r.holder, r.scope, u.id)
+        )
+    )
+$$;
+--> statement-breakpoint
+-- The record that the admitted user verifies or revokes, locked. null: none that they see, or not the one that they saw.
+create or replace function access.competency_to_judge(competency uuid, seen timestamptz) returns freehold.competencies
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.competencies;
+begin
+  if access.permission() is distinct from 'competency:verify' then
+    perform access.refuse('forbidden', 'This needs the permission competency:verify.');
+  end if;
+  perform access.reach_competency(competency);
+  select * into c from freehold.competencies x where x.id = competency for no key update;
+  if c.id is null or not access.can_access_user(c.user_id) or c.updated_at <> seen then
+    return null;
+  elsif c.user_id = access.principal() or c.user_id = access.impersonator() then
+    perform access.refuse('forbidden', 'Another user must judge your competencies.');
+  elsif not access.judges_independently(access.principal(), c.user_id) then
+    perform access.refuse('forbidden', 'You have this power from the holder of the competency: another user must judge it.');
+  elsif c.revoked_at is not null then
+    perform access.refuse('illegal_state', 'This competency was revoked.');
+  elsif c.expires_at <= now() then
+    perform access.refuse('illegal_state', 'This competency has expired.');
+  end if;
+  return c;
+end $$;
+--> statement-breakpoint
+-- Verifies a record: from now on it counts. `seen`: its version, if the caller names one. Whether there is such a record.
+create or replace function access.verify_competency(competency uuid, seen timestamptz) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.competencies := access.competency_to_judge(competency, seen);
+begin
+  if c.id is null then
+    return false;
+  elsif c.verified_at is not null then
+    perform access.refuse('illegal_state', 'This competency was verified already.');
+  elsif exists (select from freehold.competency_types t where t.id = c.type_id and t.retired_at is not null) then
+    perform access.refuse('illegal_state', 'This type of competency was retired.');
+  end if;
+  update freehold.competencies x
+  set verified_at = now(), verified_by = access.principal()
+  where x.id = competency;
+  return true;
+end $$;
+--> statement-breakpoint
+-- Ends a record now: it counts no longer, or never will. Whether there is one.
+create or replace function access.revoke_competency(competency uuid, reason text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.competencies := access.competency_to_judge(competency, null);
+begin
+  if c.id is null then
+    return false;
+  end if;
+  update freehold.competencies x
+  set revoked_at = now(), revoked_by = access.principal(), revocation_reason = reason
+  where x.id = competency;
+  return true;
+end $$;
+--> statement-breakpoint
+-- The highest level that the roles of some people demanded at a moment, their own and what those inherit, by type.
+create or replace function access.demanded_levels(people uuid[], at timestamptz)
+returns table (user_id uuid, type_id uuid, level integer)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive held (user_id, role_id, parent_id) as (
+    select ur.user_id, p.role_id, p.parent_id
+    from freehold.user_roles ur
+      join freehold.role_periods p on p.role_id = ur.role_id
+    where ur.user_id = any (people)
+      and access.in_force(ur.starts_at, ur.ends_at, at)
+      and access.in_force(p.starts_at, p.ends_at, at)
+    union
+    select h.user_id, p.role_id, p.parent_id
+    from held h
+      join freehold.role_periods p on p.role_id = h.parent_id
+    where access.in_force(p.starts_at, p.ends_at, at)
+  )
+  select h.user_id, rp.competency_type_id, max(rp.competency_level)
+  from held h
+    join freehold.role_permissions rp on rp.role_id = h.role_id
+  where rp.competency_type_id is not null and access.in_force(rp.starts_at, rp.ends_at, at)
+  group by h.user_id, rp.competency_type_id
+$$;
+--> statement-breakpoint
+-- A cell for each person and type of which there is a record, or which a role of theirs demands: the highest level that
+-- counted at the moment, and of several the one that lasts longest; else the record that comes nearest to counting.
+create or replace function access.matrix_cells(people uuid[], types uuid[], at timestamptz)
+returns table (user_id uuid, type_id uuid, state text, level integer, expires_at timestamptz, required_level integer)
+language plpgsql stable security definer rows 1000 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  reached uuid[];
+begin
+  if coalesce(access.permission(), '') not in ('competency:read', 'competency:export') then
+    return;
+  end if;
+  select array_agg(u.id) into reached
+  from freehold.users u
+  where u.id = any (people)
+    and ((select access.scope() = 'all')
+      or u.id = any ((select access.scope_owner_ids())::uuid[])
+      or u.unit_id = any ((select access.scope_unit_ids())::uuid[]));
+  return query
+    with recorded as (
+      select c.*,
+        case
+          when c.revoked_at <= at then 'revoked'
+          when c.expires_at <= at then 'expired'
+          when c.verified_at <= at then 'valid'
+          else 'unverified'
+        end as state
+      from freehold.competencies c
+      where c.user_id = any (reached)
+        and c.type_id = any (types)
+        and c.created_at <= at
+        and c.issued_at <= at
+    ),
+    best as (
+      select distinct on (r.user_id, r.type_id) r.user_id, r.type_id, r.state, r.level, r.expires_at
+      from recorded r
+      order by r.user_id, r.type_id,
+        array_position('{valid,unverified,expired,revoked}', r.state),
+        case when r.state = 'valid' then r.level end desc,
+        coalesce(r.expires_at, 'infinity') desc,
+        r.level desc
+    )
+    select
+      coalesce(b.user_id, d.user_id),
+      coalesce(b.type_id, d.type_id),
+      coalesce(b.state, 'missing'),
+      case when b.state = 'valid' then b.level end,
+      b.expires_at,
+      d.level
+    from best b
+      full join (
+        select x.* from access.demanded_levels(reached, at) x where x.type_id = any (types)
+      ) d on d.user_id = b.user_id and d.type_id = b.type_id;
+end $$;
+--> statement-breakpoint
+-- Writes that the admitted user exports the matrix, and by which filters.
+create or replace function access.record_matrix_export(filters jsonb) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.permission() is distinct from 'competency:export' then
+    perform access.refuse('forbidden', 'Exporting competencies needs competency:export.');
+  end if;
+  perform access.record('EXPORT', 'export', 'competency', null, null, filters);
+end $$;
+--> statement-breakpoint
 -- Finds the user who acts now for another with a permission: the delegate and, where that one is away too (has
 -- delegated the same of what they hold themselves), the delegate of theirs, and so on; never in a circle. Returns
 -- {user_id, acting_user_id, chain}; null when the caller does not reach the user.
@@ -2401,6 +2959,166 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
   select least(contractor_since, employed_since)::timestamp at time zone 'utc'
 $$;
 --> statement-breakpoint
+-- Creates the employees of some lines, in their order, each of them or not at all. Returns for each {id, user}, where
+-- `user` is what their account may be called in a file; or {code, errors}. The batch is recorded with how many lines
+-- were imported and how many not; `refused` of them the Worker did not pass on. A dry run undoes all of it.
+create or replace function access.import_employees(lines jsonb, refused integer, dry_run boolean) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  line jsonb;
+  results jsonb[] := '{}';
+begin
+  if access.permission() is distinct from 'employee:create' then
+    perform access.refuse('forbidden', 'This needs the permission employee:create.');
+  end if;
+  -- One import after another: two that name the same documents in different orders would wait for each other.
+  perform pg_advisory_xact_lock(hashtext('access.import_employees'));
+  begin
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
+      results := results || access.import_employee(line);
+    end loop;
+    if dry_run then
+      raise exception using errcode = 'FH001', message = 'undone';
+    end if;
+  exception when sqlstate 'FH001' then
+    null;
+  end;
+  if not dry_run then
+    perform access.record('EMPLOYEES_IMPORTED', 'import', 'employee', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
+  return to_jsonb(results);
+end $$;
+--> statement-breakpoint
+-- The unit that a line names, of those in which the caller creates employees; null: it names none.
+create or replace function access.imported_unit(l jsonb) returns uuid
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  found uuid[];
+begin
+  if l ->> 'unit' is null then
+    return (l ->> 'unit_id')::uuid;
+  end if;
+  found := array(
+    select n.id
+    from freehold.units n
+    where n.name = l ->> 'unit'
+      and (access.scope() = 'all' or n.id = any (access.scope_unit_ids()))
+    limit 2);
+  if cardinality(found) = 0 then
+    perform access.refuse('invalid_request', 'is not a unit that you can access', 'unit');
+  elsif cardinality(found) = 2 then
+    perform access.refuse('invalid_request', 'is the name of more than one unit: send unit_id', 'unit');
+  end if;
+  return found[1];
+end $$;
+--> statement-breakpoint
+-- The account that a line names; null: it names none.
+create or replace function access.imported_account(l jsonb) returns freehold.users
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+begin
+  if l ->> 'user' is null then
+    select * into u from freehold.users x where x.id = (l ->> 'user_id')::uuid;
+  else
+    select * into u from freehold.users x where x.email = l ->> 'user' or x.username = l ->> 'user';
+  end if;
+  if coalesce(l ->> 'user', l ->> 'user_id') is not null
+    and (u.id is null or not access.can_access_user(u.id)) then
+    perform access.refuse('invalid_request', 'is not a user whom you can access',
+      case when l ->> 'user' is null then 'user_id' else 'user' end);
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Creates one employee of a file, whose fields the Worker has checked, as access.import_user creates a user. An error of
+-- the database that is not the line's fault is raised.
+create or replace function access.import_employee(l jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+  account freehold.users;
+  unit uuid;
+  state text;
+  said text;
+  explained text;
+  field text;
+  broken text;
+begin
+  unit := access.imported_unit(l);
+  -- Row level security does not apply here, because import_employees runs as the owner.
+  if access.scope() <> 'all' and not coalesce(unit = any (access.scope_unit_ids()), false) then
+    perform access.refuse('forbidden', 'You can only create employees in units that are within your scope.', 'unit_id');
+  end if;
+  account := access.imported_account(l);
+  insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name, sex, nationality,
+    birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone,
+    address, district, emergency_contact, emergency_phone)
+  values (
+    made,
+    account.id,
+    l ->> 'document_type',
+    l ->> 'document_number',
+    l ->> 'given_names',
+    l ->> 'family_name',
+    l ->> 'sex',
+    l ->> 'nationality',
+    (l ->> 'birth_date')::date,
+    coalesce(l ->> 'status', 'active'),
+    l ->> 'position',
+    l ->> 'area',
+    l ->> 'cost_centre',
+    unit,
+    (l ->> 'contractor_since')::date,
+    (l ->> 'employed_since')::date,
+    l ->> 'email',
+    l ->> 'phone',
+    l ->> 'address',
+    l ->> 'district',
+    l ->> 'emergency_contact',
+    l ->> 'emergency_phone'
+  );
+  return jsonb_build_object('id', made, 'user', case
+    when account.id is null then '[]'
+    else jsonb_build_array(account.id, account.email, account.username)
+  end);
+exception when others then
+  get stacked diagnostics
+    state = returned_sqlstate,
+    said = message_text,
+    explained = pg_exception_detail,
+    field = pg_exception_hint,
+    broken = constraint_name;
+  if state in ('FH400', 'FH403', 'FH404', 'FH409') then
+    field := nullif(field, '');
+  elsif broken = 'employees_document' then
+    select 'already_exists', 'is taken', 'document_number' into said, explained, field;
+  elsif broken = 'employees_user' then
+    select 'already_exists', 'is taken', case when l ->> 'user' is null then 'user_id' else 'user' end
+    into said, explained, field;
+  elsif broken = 'employees_unit_id_units_id_fk' then
+    select 'invalid_request', 'is not a unit that you can access', 'unit_id' into said, explained, field;
+  elsif state ~ '^2[23]' then
+    select 'invalid_request', 'holds a value that cannot be kept', null into said, explained, field;
+  elsif state in ('40001', '40P01') then
+    select 'illegal_state', 'met another change at the same moment; send this line again', null
+    into said, explained, field;
+  else
+    raise;
+  end if;
+  return jsonb_build_object('code', said, 'errors', jsonb_build_array(
+    jsonb_build_object('pointer', '#' || coalesce('/' || field, ''), 'detail', explained)));
+end $$;
+--> statement-breakpoint
 -- Locks an employee whom the caller reaches with this permission, after their account. null: there is none.
 create or replace function access.employee_to_change(employee uuid) returns freehold.employees
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -2535,6 +3253,207 @@ begin
     perform access.end_what_was_handed_out(new.id);
   end if;
   return null;
+end $$;
+--> statement-breakpoint
+-- Numbers the entries under checkpoints that have no numbers yet. The caller holds the lock of checkpoint_audit. Where
+-- numbers of checkpoints are missing the tenant was restored to an earlier moment: a new epoch begins, above every number
+-- that the branch that was left can have given (5,000 for each of its checkpoints), so that who read on it misses nothing.
+create or replace function access.number_events() returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  newest access.event_spans;
+begin
+  select * into newest from access.event_spans s order by s.checkpoint desc limit 1;
+  insert into access.event_spans (checkpoint, epoch, first_seq, last_seq)
+  select
+    x.no,
+    coalesce(newest.epoch, 1) + x.cuts,
+    x.last_seq - x.entries + 1,
+    x.last_seq
+  from (
+    select
+      c.no,
+      c.entries,
+      (count(*) filter (where c.skipped > 0) over (order by c.no))::integer as cuts,
+      coalesce(newest.last_seq, 0) + sum(c.entries + c.skipped * 5000::bigint) over (order by c.no) as last_seq
+    from (
+      select
+        s.no,
+        s.entries,
+        s.no - 1 - coalesce(lag(s.no) over (order by s.no), newest.checkpoint, 0) as skipped
+      from freehold.audit_checkpoints s
+      where s.no > coalesce(newest.checkpoint, 0)
+    ) c
+  ) x;
+end $$;
+--> statement-breakpoint
+-- Makes a checkpoint: {is_pending, is_due}, whether entries are left without one, because an older transaction still runs,
+-- or another call is at work; and whether a webhook has something to send.
+create or replace function access.checkpoint_soon(tenant_id uuid, system_key text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.checkpoint_audit(5000);
+  return jsonb_build_object(
+    'is_pending', exists (select from freehold.audit_log l where l.checkpoint is null),
+    'is_due', coalesce(access.webhooks_due() <= now(), false)
+  );
+end $$;
+--> statement-breakpoint
+-- The type of an event: a subject and what happened to it. An activity that a service recorded is `custom.` and its name;
+-- a change of a row is named after its resource.
+create or replace function access.event_type(activity text, resource text, action text) returns text
+language sql immutable
+return case activity
+  when 'LOGIN' then 'login.succeeded'
+  when 'LOGIN_FAILED' then 'login.failed'
+  when 'LOGOUT' then 'session.ended'
+  when 'STEP_UP' then 'step_up.succeeded'
+  when 'STEP_UP_FAILED' then 'step_up.failed'
+  when 'EMAIL_LOGIN_REQUESTED' then 'email_login.requested'
+  when 'PASSWORD_CHANGE' then 'password.changed'
+  when 'PASSWORD_CHANGE_FAILED' then 'password.change_failed'
+  when 'PASSWORD_RESET' then 'password.reset'
+  when 'PASSWORD_RESET_REQUESTED' then 'password.reset_requested'
+  when 'EMAIL_CHANGE_REQUESTED' then 'email.change_requested'
+  when 'MFA_ENABLED' then 'mfa.enabled'
+  when 'MFA_DISABLED' then 'mfa.disabled'
+  when 'MFA_CHANGE_FAILED' then 'mfa.change_failed'
+  when 'BACKUP_CODE_USED' then 'backup_code.used'
+  when 'BACKUP_CODES_RENEWED' then 'backup_codes.renewed'
+  when 'PASSKEY_CLONE_SUSPECTED' then 'passkey.clone_suspected'
+  when 'PROFILE_UPDATE' then 'user.updated'
+  when 'USER_REGISTERED' then 'user.registered'
+  when 'REGISTRATION_REQUESTED' then 'registration.requested'
+  when 'USER_UNLOCKED' then 'user.unlocked'
+  when 'USERS_IMPORTED' then 'users.imported'
+  when 'USER_ERASED' then 'user.erased'
+  when 'ERASURE_REQUESTED' then 'erasure.requested'
+  when 'ERASURE_CANCELLED' then 'erasure.cancelled'
+  when 'PERMISSION_CHANGE' then resource || '.' || action || 'd'
+  when 'PERMISSIONS_READ' then 'permissions.read'
+  when 'ROLE_ASSIGNED' then 'role.assigned'
+  when 'ROLE_REMOVED' then 'role.removed'
+  when 'API_KEY_CREATED' then 'api_key.created'
+  when 'API_KEY_REVOKED' then 'api_key.revoked'
+  when 'SUSPICIOUS_ACTIVITY' then 'suspicious_activity.detected'
+  when 'ACCESS_REFUSED' then 'access.refused'
+  when 'EXPORT' then case resource when 'user' then 'personal_data.exported' else 'activities.exported' end
+  when 'AUDIT_ERASED' then 'audit.erased'
+  when 'DOCUMENTS_COUNTED' then 'documents.counted'
+  when 'ORGANIZATION_ENDING' then 'organization.ending'
+  when 'ORGANIZATION_WIPED' then 'organization.wiped'
+  when 'IMPERSONATION_STARTED' then 'impersonation.started'
+  when 'IMPERSONATION_ENDED' then 'impersonation.ended'
+  when 'DEVICE_REMEMBERED' then 'device.remembered'
+  when 'DEVICE_FORGOTTEN' then 'device.forgotten'
+  when 'INVITATION_SENT' then 'invitation.sent'
+  when 'INVITATION_ACCEPTED' then 'invitation.accepted'
+  when 'INVITATION_REVOKED' then 'invitation.revoked'
+  when 'TENANT_RESTORED' then 'tenant.restored'
+  when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
+  else case
+    when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
+    else 'custom.' || lower(activity)
+  end
+end;
+--> statement-breakpoint
+-- Whether an event type is among those that are wanted: `user.created`, or `user.*`; none: all are.
+create or replace function access.is_wanted(type text, kinds text[]) returns boolean
+language sql immutable
+return kinds = '{}' or type = any (kinds) or split_part(type, '.', 1) || '.*' = any (kinds);
+--> statement-breakpoint
+-- The events with numbers from `first` to `last`, in order: a list of {v, seq, ...}. With `is_detailed` each has its
+-- details and their salt, which whoever verifies them needs; null: they were erased. Read by the entries of each checkpoint,
+-- at most 5,000, which an index has in order.
+create or replace function access.events_between(first bigint, last bigint, is_detailed boolean, kinds text[] default '{}') returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(jsonb_agg(e.event order by e.seq), '[]')
+  from (
+    select n.seq, jsonb_build_object(
+      'v', 1,
+      'seq', n.seq,
+      'epoch', n.epoch,
+      'id', l.id,
+      'type', t.type,
+      'at', to_char(l.at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+      'user_id', l.user_id,
+      'activity_type', l.activity_type,
+      'action', l.action,
+      'resource_type', l.resource_type,
+      'resource_id', l.resource_id,
+      'risk_score', l.risk_score,
+      'trace_id', l.trace_id,
+      'xid', l.xid,
+      'detail_hash', encode(l.detail_hash, 'hex'),
+      'checkpoint', jsonb_build_object(
+        'no', c.no,
+        'entries', c.entries,
+        'oldest_xid', c.oldest_xid,
+        'next_xid', c.next_xid,
+        'created_at', to_char(c.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'hash', encode(c.hash, 'hex'),
+        'previous_hash', encode(b.hash, 'hex')
+      )
+    ) || case
+      when not is_detailed then '{}'
+      else jsonb_build_object('details', case when d.log_id is not null then jsonb_build_object(
+        'salt', encode(d.salt, 'hex'),
+        'user_name', d.user_name,
+        'address', d.address,
+        'agent', d.agent,
+        'method', d.method,
+        'path', d.path,
+        'before', d.before,
+        'after', d.after,
+        'api_key_id', d.api_key_id,
+        'impersonator_id', d.impersonator_id
+      ) end)
+    end as event
+    from (
+      select
+        x.id,
+        s.checkpoint,
+        s.epoch,
+        s.first_seq - 1 + row_number() over (partition by x.checkpoint order by x.xid, x.id) as seq
+      from access.event_spans s
+      join freehold.audit_log x on x.checkpoint = s.checkpoint
+      where s.first_seq <= events_between.last
+        and s.first_seq >= (
+          select max(f.first_seq) from access.event_spans f where f.first_seq <= events_between.first)
+    ) n
+    join freehold.audit_log l on l.id = n.id
+    join freehold.audit_checkpoints c on c.no = n.checkpoint
+    left join lateral (
+      select p.hash from freehold.audit_checkpoints p where p.no < c.no order by p.no desc limit 1
+    ) b on true
+    left join freehold.audit_detail d on is_detailed and d.log_id = l.id
+    cross join lateral (select access.event_type(l.activity_type, l.resource_type, l.action) as type) t
+    where n.seq between events_between.first and events_between.last and access.is_wanted(t.type, kinds)
+  ) e
+$$;
+--> statement-breakpoint
+-- The first number after another that an event has: the next one, but where the chain was cut. null: there is none yet.
+create or replace function access.next_seq(after bigint) returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select greatest(s.first_seq, after + 1)
+  from access.event_spans s
+  where s.last_seq > after and s.last_seq >= s.first_seq
+  order by s.last_seq
+  limit 1
+$$;
+--> statement-breakpoint
+-- A page of events after a number, with details at most 20: each has up to 256 KiB. Records nothing: who reads the feed
+-- would otherwise never reach its end. Raises FH403.
+create or replace function access.read_events(after bigint, most integer, is_detailed boolean) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  first bigint := access.next_seq(after);
+begin
+  if access.permission() is distinct from 'activity:export' or access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'Events are all activities: activity:export at scope all is needed.');
+  end if;
+  return access.events_between(first, first + case when is_detailed then least(most, 20) else most end - 1, is_detailed);
 end $$;
 --> statement-breakpoint
 -- The providers whose access tokens are taken, as the Worker verifies them.
@@ -2951,7 +3870,8 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     (select r.name from freehold.roles r where r.is_fallback and r.deleted_at is null))
 $$;
 --> statement-breakpoint
--- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, and closes the invitation.
+-- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, closes the invitation, and
+-- tells whoever invited.
 -- Those of an invitation to an organization are held within it, and end when the person leaves it; so that they can
 -- still log in then, everybody holds a role that is not.
 create or replace function access.join_as(i freehold.invitations, subject uuid, given freehold.roles[]) returns jsonb
@@ -2986,6 +3906,10 @@ begin
     jsonb_build_object('organization_id', i.organization_id, 'role_ids', (select jsonb_agg(g.id) from unnest(given) g),
       'inviter_id', i.inviter_id)
   );
+  -- Mails last: their limits are locked after everything else.
+  perform access.enqueue_mail('invitation_accepted', x.id, x.email, jsonb_build_object('accepted_by', u.email))
+  from freehold.users x
+  where x.id = i.inviter_id and access.is_present(x);
   return jsonb_build_object(
     'outcome', 'done',
     'id', u.id,
@@ -3567,6 +4491,478 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         and access.recipient_key(m.channel, m.recipient) = access.recipient_key(made.channel, made.recipient)
         and m.created_at > now() - interval '1 hour')
 $$;
+--> statement-breakpoint
+-- Enqueues a mail and returns its id; null: it is beyond a limit, and dropped. `subject` is the recipient's user id,
+-- whose locale applies; null for a registrant, to whom `locale` applies.
+create or replace function access.enqueue_mail(
+  kind text,
+  subject uuid,
+  recipient text,
+  data jsonb default '{}',
+  secrets_encrypted text default null,
+  locale text default null,
+  channel text default 'email'
+) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made freehold.mails;
+  reached text;
+begin
+  perform access.notify_of_mail(enqueue_mail.kind, subject, enqueue_mail.data);
+  insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
+  values (
+    gen_random_uuid(),
+    enqueue_mail.kind,
+    enqueue_mail.channel,
+    subject,
+    enqueue_mail.recipient,
+    coalesce((select u.locale from freehold.users u where u.id = subject), enqueue_mail.locale, 'en'),
+    enqueue_mail.data,
+    enqueue_mail.secrets_encrypted,
+    access.actor() ->> 'trace_id'
+  )
+  returning * into made;
+  perform set_config('access.enqueued', 'yes', true);
+  reached := access.limit_reached(made);
+  if reached is not null then
+    delete from freehold.mails m where m.id = made.id;
+    insert into access.dropped_mails (id, kind, channel, reached, trace_id)
+    values (made.id, made.kind, made.channel, reached, made.trace_id);
+    return null;
+  end if;
+  return made.id;
+end $$;
+--> statement-breakpoint
+create or replace function access.notify_of_mail(mail text, subject uuid, data jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if mail in (
+    'account_locked', 'device_locked', 'api_key_created', 'identity_added', 'identity_removed', 'passkey_added',
+    'passkey_copied', 'passkey_removed', 'mfa_enabled', 'mfa_disabled', 'mfa_reset', 'password_changed',
+    'password_expires', 'email_changed', 'impersonated')
+  then
+    perform access.notify(
+      subject,
+      mail,
+      (
+        select coalesce(jsonb_object_agg(d.key, d.value), '{}')
+        from jsonb_each(data) d
+        where d.key in ('until', 'key_name', 'prefix', 'provider', 'passkey_name', 'expires_at')
+      ),
+      is_mailed => true);
+  end if;
+end $$;
+--> statement-breakpoint
+-- A session of a device that the user has not used before, who has used one. Programs and pages show no device token each
+-- time: one that is called the same, in the same country, is no other.
+create or replace function access.after_new_session() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if exists (select from freehold.sessions s where s.user_id = new.user_id and s.id <> new.id)
+    and not exists (
+      select
+      from freehold.sessions s
+      where s.user_id = new.user_id
+        and s.id <> new.id
+        and (
+          s.device_id = new.device_id
+          or s.device is not distinct from new.device and s.country is not distinct from new.country
+        )
+    )
+  then
+    perform access.notify(
+      new.user_id, 'new_device',
+      jsonb_strip_nulls(jsonb_build_object('device', new.device, 'city', new.city, 'country', new.country)),
+      null, 'session', new.id::text);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Who may decide on a delegation, at most twenty: by roles of their own, and neither of the two.
+create or replace function access.deciders(d freehold.delegations) returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive carrying (role_id) as (
+    select rp.role_id
+    from freehold.role_permissions rp
+    where rp.permission = 'delegation:approve' and access.in_force(rp.starts_at, rp.ends_at, now())
+    union
+    select r.id from freehold.roles r where r.is_admin
+    union
+    select p.role_id
+    from carrying c
+      join freehold.role_periods p on p.parent_id = c.role_id and access.in_force(p.starts_at, p.ends_at, now())
+  )
+  select u.id
+  from (
+    select distinct ur.user_id
+    from carrying c
+      join freehold.user_roles ur on ur.role_id = c.role_id
+    where access.in_force(ur.starts_at, ur.ends_at, now())
+    order by ur.user_id
+    limit 200
+  ) x
+    join freehold.users u on u.id = x.user_id
+    join freehold.users delegator on delegator.id = d.delegator_id
+    cross join lateral access.own_scope(u.id, 'delegation:approve', now()) s (scope)
+  where u.is_active
+    and u.id not in (d.delegator_id, d.delegate_id)
+    and (s.scope = 'all' or s.scope in ('team', 'department') and u.unit_id = delegator.unit_id)
+  order by s.scope = 'all', u.id
+  limit 20
+$$;
+--> statement-breakpoint
+-- A delegation is told to its delegate once it is in force or decided; to its delegator what others do with it; and to who
+-- may decide, that it waits for them.
+create or replace function access.after_delegation() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  at jsonb := jsonb_build_object(
+    'starts_at', to_char(new.starts_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'ends_at', to_char(new.ends_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  id text := new.id::text;
+begin
+  if tg_op = 'INSERT' and new.decision is null then
+    perform access.notify(d, 'delegation_requested', at, new.delegator_id, 'delegation', id) from access.deciders(new) d;
+  elsif tg_op = 'INSERT' or old.decision is null and new.decision = 'approved' then
+    perform access.notify(new.delegate_id, 'delegation_received', at, new.delegator_id, 'delegation', id);
+  end if;
+  if tg_op = 'UPDATE' and old.decision is null and new.decision is not null then
+    perform access.notify(new.delegator_id, 'delegation_' || new.decision, at, new.delegate_id, 'delegation', id);
+  elsif tg_op = 'UPDATE' and old.revoked_at is null and new.revoked_at is not null then
+    perform access.notify(new.delegate_id, 'delegation_revoked', at, new.delegator_id, 'delegation', id)
+    where new.decision = 'approved';
+    perform access.notify(new.delegator_id, 'delegation_taken_back', at, new.delegate_id, 'delegation', id);
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- Whoever invited somebody learns that they came.
+create or replace function access.after_acceptance() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.notify(new.inviter_id, 'invitation_accepted', '{}', new.accepted_by, 'invitation', new.id::text);
+  return null;
+end $$;
+--> statement-breakpoint
+-- Everything of one person is one mail, and names at most twenty. What waits for a digest goes out with the next day (UTC).
+-- Returns how many mails there are.
+create or replace function access.mail_notifications(at_most integer) returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  mailed integer;
+begin
+  if not pg_try_advisory_xact_lock(hashtextextended('notification mails', 0)) then
+    return 0;
+  end if;
+  -- Who is mailed is locked before the first mail is counted, as everybody does it.
+  with people as (
+    select u.id, u.email
+    from freehold.users u
+    where u.id in (
+        select n.user_id
+        from freehold.notifications n
+        where n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today()
+        group by n.user_id
+        order by min(n.created_at)
+        limit least(at_most, access.warnings_left())
+      )
+      and u.is_active
+    for key share skip locked
+  ), taken as (
+    update freehold.notifications n
+    set mail = null
+    from people p
+    where n.user_id = p.id and (n.mail = 'now' or n.mail = 'digest' and n.created_at < access.today())
+    returning n as told
+  ), waiting as materialized (
+    -- What was read meanwhile is not mailed.
+    select (t.told).user_id, count(*) as many, array_agg(t.told order by (t.told).created_at, (t.told).id) as those
+    from taken t
+    where (t.told).read_at is null
+    group by 1
+  )
+  select count(access.enqueue_mail('notifications', u.id, u.email, jsonb_build_object(
+    'count', w.many,
+    'items', (
+      select jsonb_agg(jsonb_build_object('event', n ->> 'event', 'params', n -> 'params') order by x.place)
+      from generate_subscripts(w.those[:20], 1) x (place)
+        cross join lateral access.shown_notification(w.those[x.place]) n))))
+  into mailed
+  from waiting w
+    join people u on u.id = w.user_id;
+  return mailed;
+end $$;
+--> statement-breakpoint
+-- When the day began, of which everything is mailed with the next.
+create or replace function access.today() returns timestamptz
+language sql stable
+return date_trunc('day', now() at time zone 'UTC') at time zone 'UTC';
+--> statement-breakpoint
+create or replace function access.notifications_due() returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select least(
+    (select now() from freehold.notifications n where n.mail = 'now' limit 1),
+    (
+      select greatest(now(), access.today() + interval '1 day' * (n.created_at >= access.today())::integer)
+      from freehold.notifications n
+      where n.mail = 'digest'
+      order by n.created_at
+      limit 1
+    ))
+$$;
+--> statement-breakpoint
+-- Once for each end of it, and from thirty days before.
+create or replace function access.tell_of_license() returns integer
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+  told integer;
+begin
+  select * into strict t from freehold.tenant;
+  if t.licensed_until is null
+    or t.licensed_until not between now() and now() + interval '30 days'
+    or not pg_try_advisory_xact_lock(hashtextextended('notification license', 0))
+  then
+    return 0;
+  end if;
+  select count(access.notify(u.id, 'license_ends', x.params))
+  into told
+  from (
+    select jsonb_build_object(
+      'expires_at', to_char(t.licensed_until at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+      'read_only_from', to_char(coalesce(t.read_only_from, t.licensed_until) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
+  ) x (params)
+    join lateral (
+      select distinct a.id
+      from freehold.roles r
+        join freehold.user_roles ur on ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
+        join freehold.users a on a.id = ur.user_id and a.is_active
+      where r.is_admin and r.is_active
+      limit 100
+    ) u on true
+  where not exists (
+    select
+    from freehold.notifications n
+    where n.user_id = u.id
+      and n.event = 'license_ends'
+      and n.created_at > now() - interval '31 days'
+      and n.params ->> 'expires_at' = x.params ->> 'expires_at');
+  return told;
+end $$;
+--> statement-breakpoint
+-- What everybody gets who has not chosen. What endangers an account is mailed in any case (src/mail), so that notices of
+-- security are not mailed a second time.
+create or replace function access.usual_notification_preferences() returns jsonb
+language sql immutable
+return '{
+  "security": {"in_app": true, "mail": "off"},
+  "competency": {"in_app": true, "mail": "digest"},
+  "invitation": {"in_app": true, "mail": "digest"},
+  "delegation": {"in_app": true, "mail": "now"},
+  "license": {"in_app": true, "mail": "digest"}
+}'::jsonb;
+--> statement-breakpoint
+-- The group that an event belongs to.
+create or replace function access.notification_kind(event text) returns text
+language sql immutable
+return case
+  when event like 'delegation\_%' then 'delegation'
+  when event like 'invitation\_%' then 'invitation'
+  when event like 'competency\_%' then 'competency'
+  when event like 'license\_%' then 'license'
+  else 'security'
+end;
+--> statement-breakpoint
+-- Tells a user of an event, as they chose: in the list, by mail, both or neither. `about` is another person whose name it
+-- shows. Nobody is told what they did themselves, unless it is about the security of their account. `is_mailed`: a mail of
+-- its own goes in any case.
+create or replace function access.notify(
+  subject uuid,
+  event text,
+  params jsonb default '{}',
+  about uuid default null,
+  resource_type text default null,
+  resource_id text default null,
+  is_mailed boolean default false
+) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  group_of text := access.notification_kind(event);
+  chosen jsonb;
+  rung text := current_setting('access.rung', true);
+begin
+  if subject is null or group_of <> 'security' and subject::text = access.actor() ->> 'user_id' then
+    return;
+  end if;
+  select coalesce(
+    (select p.kinds -> group_of from freehold.notification_preferences p where p.user_id = subject),
+    access.usual_notification_preferences() -> group_of)
+  into chosen;
+  if not (chosen ->> 'in_app')::boolean and (is_mailed or chosen ->> 'mail' = 'off')
+    or group_of <> 'security' and (
+      select count(*)
+      from (
+        select
+        from freehold.notifications n
+        where n.user_id = subject and n.kind = group_of and n.created_at > now() - interval '1 hour'
+        limit 100
+      ) x
+    ) >= 100
+  then
+    return;
+  end if;
+  insert into freehold.notifications (
+    id, user_id, kind, event, params, about_id, resource_type, resource_id, is_listed, mail
+  )
+  values (
+    gen_random_uuid(),
+    subject,
+    group_of,
+    notify.event,
+    coalesce(notify.params, '{}'),
+    about,
+    notify.resource_type,
+    notify.resource_id,
+    (chosen ->> 'in_app')::boolean,
+    case when not is_mailed then nullif(chosen ->> 'mail', 'off') end
+  );
+  -- Whose streams the Worker rings once this is committed (src/http/bells.ts). Who forges it rings in vain.
+  perform set_config('access.rung', concat_ws(',', nullif(rung, ''), subject), true);
+end $$;
+--> statement-breakpoint
+-- One as the Worker reads it. The other person is called what they are called now.
+create or replace function access.shown_notification(n freehold.notifications) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', n.id,
+    'kind', n.kind,
+    'event', n.event,
+    'params', n.params || jsonb_strip_nulls(jsonb_build_object(
+      'person', (select access.inviter_name(u) from freehold.users u where u.id = n.about_id))),
+    'about_id', n.about_id,
+    'resource_type', n.resource_type,
+    'resource_id', n.resource_id,
+    'created_at', to_char(n.created_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'read_at', to_char(n.read_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+  )
+$$;
+--> statement-breakpoint
+create or replace function access.own_notifications(is_unread boolean, before timestamptz, before_id uuid, at_most integer) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return coalesce(
+    (
+      select jsonb_agg(access.shown_notification(n) order by n.created_at desc, n.id desc)
+      from (
+        select *
+        from freehold.notifications x
+        where x.user_id = access.principal()
+          and x.is_listed
+          and (not is_unread or x.read_at is null)
+          and (before is null or (x.created_at, x.id) < (before, before_id))
+        order by x.created_at desc, x.id desc
+        limit least(at_most, 101)
+      ) n
+    ),
+    '[]');
+end $$;
+--> statement-breakpoint
+create or replace function access.unread_notifications() returns integer
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return (
+    select count(*)
+    from freehold.notifications n
+    where n.user_id = access.principal() and n.read_at is null and n.is_listed
+  );
+end $$;
+--> statement-breakpoint
+-- What was written since a moment, oldest first, at most a hundred: {now, unread, data}. Without a moment nothing. The clock is
+-- this database's, of before the rows are read.
+create or replace function access.new_notifications(since timestamptz) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return jsonb_build_object(
+    'now', to_char(now() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'unread', access.unread_notifications(),
+    'data', coalesce(
+      (
+        select jsonb_agg(access.shown_notification(n) order by n.created_at, n.id)
+        from (
+          select *
+          from freehold.notifications x
+          where x.user_id = access.principal() and x.is_listed and x.created_at > since
+          order by x.created_at, x.id
+          limit 100
+        ) n
+      ),
+      '[]'));
+end $$;
+--> statement-breakpoint
+-- Marks one as read; one that was read stays as it was. Null: the caller has no such one.
+create or replace function access.read_notification(this uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  n freehold.notifications;
+begin
+  update freehold.notifications x
+  set read_at = coalesce(x.read_at, now())
+  where x.id = this and x.user_id = access.principal() and x.is_listed
+  returning * into n;
+  if n.id is null then
+    return null;
+  end if;
+  perform access.ring_own();
+  return access.shown_notification(n);
+end $$;
+--> statement-breakpoint
+-- Marks all that the caller has not read; how many. Each is locked in one order, as by the caller's other devices.
+create or replace function access.read_notifications() returns integer
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  marked integer;
+begin
+  with unread as (
+    select n.id
+    from freehold.notifications n
+    where n.user_id = access.principal() and n.read_at is null and n.is_listed
+    order by n.id
+    for update
+  )
+  update freehold.notifications n set read_at = now() from unread u where n.id = u.id;
+  get diagnostics marked = row_count;
+  if marked > 0 then
+    perform access.ring_own();
+  end if;
+  return marked;
+end $$;
+--> statement-breakpoint
+-- The caller's other pages show how many are left.
+create or replace function access.ring_own() returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select set_config('access.rung', access.principal()::text, true)
+$$;
+--> statement-breakpoint
+create or replace function access.notification_preferences() returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  return case
+    when access.principal() is not null then access.usual_notification_preferences() || coalesce(
+      (select p.kinds from freehold.notification_preferences p where p.user_id = access.principal()), '{}')
+  end;
+end $$;
+--> statement-breakpoint
+create or replace function access.set_notification_preferences(wanted jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null then
+    return null;
+  end if;
+  insert into freehold.notification_preferences as p (user_id, kinds)
+  values (access.principal(), wanted)
+  on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
+  return access.notification_preferences();
+end $$;
 --> statement-breakpoint
 -- What a token is now; null: not active, or not for the admitted user to know. `kind`: access (of a session, which the
 -- Worker verified, for the API `audience`), refresh or key (by the hash, in hex), or anything else for a text that is no
@@ -4288,6 +5684,15 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
         birth_date = null, terminated_at = coalesce(x.terminated_at, now()), termination_reason = 'erased', email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),
+    (25, 'freehold.competencies', 'competencies', 'x.user_id = $1',
+      'access.mentions(x.evidence_url, $2) or access.mentions(x.revocation_reason, $2)',
+      array['id', 'type_id', '(select t.name from freehold.competency_types t where t.id = x.type_id) as type_name', 'level',
+        'issued_at', 'expires_at', 'evidence_url', 'verified_at', 'revoked_at', 'revocation_reason', 'created_at', 'updated_at'],
+      '{user_id,verified_by,revoked_by,alerted_days}',
+      $set$evidence_url = case when x.user_id <> $1 and not access.mentions(x.evidence_url, $2) then x.evidence_url end,
+        revocation_reason = case
+          when x.user_id <> $1 and not access.mentions(x.revocation_reason, $2) then x.revocation_reason
+        end$set$),
     (30, 'freehold.api_keys', 'api_keys', 'x.user_id = $1', 'access.mentions(x.name, $2)',
       '{id,name,prefix,permissions,addresses,last_used_at,use_count,created_at,expires_at,revoked_at}',
       '{user_id,key_hash,rotated_from}',
@@ -4359,7 +5764,12 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{mail_id,started_at,finished_at,outcome,detail}', '{id}', 'delete'),
     (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.is_named_in(x.data, $2)',
       '{id,kind,channel,recipient,locale,data,state,created_at,finished_at}',
-      '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
+      '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete'),
+    -- Also what others were told of the person; after what mails, and so tells, at the end.
+    (63, 'freehold.notifications', 'notifications', 'x.user_id = $1', 'x.about_id = $1 or access.is_named_in(x.params, $2)',
+      '{id,kind,event,params,resource_type,resource_id,created_at,read_at}', '{user_id,about_id,is_listed,mail}', 'delete'),
+    (64, 'freehold.notification_preferences', 'notification_preferences', 'x.user_id = $1', null,
+      '{kinds,updated_at}', '{user_id}', 'delete')
 $$;
 --> statement-breakpoint
 -- Whether a text names somebody: by an address, wherever it stands.
@@ -4761,12 +6171,32 @@ begin
       for update skip locked
     )
     returning 1
+  ), told as (
+    delete from freehold.notifications
+    where id in (
+      select n.id
+      from freehold.notifications n
+      where n.created_at < now() - make_interval(days => (select t.notification_days from freehold.tenant t))
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), answered as (
     delete from access.kept_answers
     where id in (
       select k.id
       from access.kept_answers k
       where k.created_at < now() - interval '24 hours'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), sent as (
+    delete from freehold.webhook_deliveries
+    where id in (
+      select w.id
+      from freehold.webhook_deliveries w
+      where w.at < now() - interval '90 days'
       limit at_most
       for update skip locked
     )
@@ -4793,7 +6223,9 @@ begin
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
+      (select count(*) from told),
       (select count(*) from answered),
+      (select count(*) from sent),
       (select count(*) from finished)
     )
   into given_up, most
@@ -5316,6 +6748,292 @@ begin
   end if;
 end $$;
 --> statement-breakpoint
+-- The greatest number that an event has.
+create or replace function access.newest_seq() returns bigint
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce((select s.last_seq from access.event_spans s order by s.last_seq desc limit 1), 0)
+$$;
+--> statement-breakpoint
+-- The secrets to sign with, the newest first, as the Worker encrypted them.
+create or replace function access.webhook_secrets(w freehold.webhooks) returns jsonb
+language sql stable
+return case
+  when w.former_until > now() then jsonb_build_array(w.secret_encrypted, w.former_secret_encrypted)
+  else jsonb_build_array(w.secret_encrypted)
+end;
+--> statement-breakpoint
+-- Claims at most so many webhooks: [{id, lease, url, secrets}]. Those that work come before those that fail.
+create or replace function access.claim_webhooks(tenant_id uuid, system_key text, at_most integer) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  newest bigint;
+  claimed jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  newest := access.newest_seq();
+  with due as (
+    select p.webhook_id
+    from freehold.webhook_progress p
+    join freehold.webhooks w on w.id = p.webhook_id
+    where not w.is_paused
+      and p.delivered_seq < newest
+      and p.next_at <= now()
+      and (p.leased_until is null or p.leased_until <= now())
+    order by p.failures > 0, p.next_at, p.webhook_id
+    limit at_most
+    for update of p skip locked
+  ), taken as (
+    update freehold.webhook_progress p
+    set lease = gen_random_uuid(), leased_until = now() + interval '1 minute'
+    from due d
+    where p.webhook_id = d.webhook_id
+    returning p.webhook_id, p.lease
+  )
+  select jsonb_agg(jsonb_build_object(
+    'id', w.id, 'lease', t.lease, 'url', w.url, 'secrets', access.webhook_secrets(w)))
+  into claimed
+  from taken t
+  join freehold.webhooks w on w.id = t.webhook_id;
+  return coalesce(claimed, '[]');
+end $$;
+--> statement-breakpoint
+-- Writes attempts: [{seq, event_id, type, is_delivered, status, error, duration_ms}].
+create or replace function access.record_deliveries(webhook uuid, results jsonb, attempt integer) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  insert into freehold.webhook_deliveries (
+    id, webhook_id, seq, event_id, type, attempt, is_delivered, status, error, duration_ms)
+  select
+    gen_random_uuid(), webhook, r.seq, r.event_id, r.type,
+    case when r.place = 1 then record_deliveries.attempt else 1 end,
+    r.is_delivered, r.status, left(r.error, 255), r.duration_ms
+  from (
+    select x.*, row_number() over () as place
+    from jsonb_to_recordset(results) x (
+      seq bigint, event_id uuid, type text, is_delivered boolean, status integer, error text, duration_ms integer)
+  ) r
+$$;
+--> statement-breakpoint
+-- Records what was sent under a lease, moves the webhook to `reached`, and returns what comes next, {reached, events:
+-- [{seq, id, type, at, text}]}. Null: nothing does, the lease is over, or `is_last`.
+create or replace function access.continue_webhook(
+  tenant_id uuid,
+  system_key text,
+  webhook uuid,
+  lease uuid,
+  results jsonb,
+  reached bigint,
+  is_last boolean
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks;
+  p freehold.webhook_progress;
+  place bigint;
+  newest bigint;
+  page jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into w from freehold.webhooks x where x.id = webhook for no key update;
+  select * into p from freehold.webhook_progress x where x.webhook_id = w.id for no key update;
+  if w.id is null then
+    return null;
+  end if;
+  perform access.record_deliveries(w.id, results, p.failures + 1);
+  if p.lease is distinct from continue_webhook.lease then
+    return null;
+  end if;
+  place := greatest(p.delivered_seq, reached);
+  if (results -> -1 ->> 'is_delivered')::boolean is false then
+    p.failures := case when jsonb_array_length(results) > 1 then 1 else p.failures + 1 end;
+    p.failing_since := case when p.failures = 1 then now() else coalesce(p.failing_since, now()) end;
+    update freehold.webhook_progress x
+    set delivered_seq = place,
+      failures = p.failures,
+      failing_since = p.failing_since,
+      next_at = now() + least(interval '1 hour', interval '5 seconds' * 3 ^ least(p.failures - 1, 10)),
+      lease = null,
+      leased_until = null
+    where x.webhook_id = w.id;
+    if results -> -1 ->> 'status' = '410' or p.failing_since <= now() - interval '3 days' then
+      update freehold.webhooks x
+      set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
+      where x.id = w.id;
+    end if;
+    return null;
+  end if;
+  if jsonb_array_length(results) > 0 then
+    p.failures := 0;
+    p.failing_since := null;
+  end if;
+  newest := access.newest_seq();
+  -- Windows without an event of these kinds are passed over, so many at once.
+  for window_no in 1 .. case when is_last or w.is_paused then 0 else 20 end loop
+    exit when place >= newest;
+    page := access.webhook_window(w, place, newest);
+    exit when jsonb_array_length(page -> 'events') > 0;
+    place := (page ->> 'reached')::bigint;
+    page := null;
+  end loop;
+  update freehold.webhook_progress x
+  set delivered_seq = place,
+    failures = p.failures,
+    failing_since = p.failing_since,
+    lease = case when page is not null then p.lease end,
+    leased_until = case when page is not null then now() + interval '1 minute' end
+  where x.webhook_id = w.id;
+  return page;
+end $$;
+--> statement-breakpoint
+-- The events of a webhook behind a place, as text, because what is signed is what the database wrote; and how far they
+-- reach. An answer of the database has 10 MiB at most, and details up to 256 KiB each.
+create or replace function access.webhook_window(w freehold.webhooks, place bigint, newest bigint) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'reached', x.until,
+    'events', coalesce((
+      select jsonb_agg(jsonb_build_object(
+        'seq', e.event -> 'seq', 'id', e.event -> 'id', 'type', e.event -> 'type', 'at', e.event -> 'at',
+        'text', e.event::text) order by e.no)
+      from jsonb_array_elements(access.events_between(x.since, x.until, w.includes_details, w.kinds))
+        with ordinality e (event, no)), '[]'))
+  from (
+    select f.since, least(f.since + case when w.includes_details then 20 else 100 end - 1, newest) as until
+    from (select access.next_seq(place) as since) f
+  ) x
+$$;
+--> statement-breakpoint
+-- When the next webhook has something to send; null: none has.
+create or replace function access.webhooks_due() returns timestamptz
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select min(greatest(p.next_at, p.leased_until))
+  from freehold.webhook_progress p
+  join freehold.webhooks w on w.id = p.webhook_id
+  where not w.is_paused and p.delivered_seq < access.newest_seq()
+$$;
+--> statement-breakpoint
+-- Refuses who may not export all activities themselves.
+create or replace function access.must_export() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if 'activity:export' <> all (access.held_everywhere(null)) then
+    perform access.refuse('forbidden', 'A webhook exports activities: activity:export at scope all is needed.');
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.before_webhook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.webhooks'));
+    if (select count(*) from freehold.webhooks) >= 20 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 20 webhooks: delete one first.');
+    end if;
+  end if;
+  if access.principal() is not null then
+    if tg_op = 'UPDATE' and new.secret_encrypted <> old.secret_encrypted then
+      new.former_secret_encrypted := old.secret_encrypted;
+      new.former_until := now() + interval '24 hours';
+    end if;
+    if not new.is_paused then
+      new.paused_because := null;
+    end if;
+    -- To pause one, anybody may who may change settings.
+    if tg_op = 'INSERT'
+      or (new.url, new.kinds, new.includes_details, new.secret_encrypted)
+        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted)
+      or old.is_paused and not new.is_paused
+    then
+      perform access.must_export();
+    end if;
+  end if;
+  new.updated_at := now();
+  if tg_op = 'UPDATE' then
+    new.updated_at := greatest(now(), old.updated_at + interval '1 microsecond');
+  end if;
+  return new;
+end $$;
+--> statement-breakpoint
+-- A new webhook begins with what is numbered after it was made; one that goes on is tried at once.
+create or replace function access.after_webhook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into freehold.webhook_progress (webhook_id, delivered_seq)
+    values (new.id, access.newest_seq());
+  elsif old.is_paused and not new.is_paused or new.url <> old.url then
+    update freehold.webhook_progress p
+    set failures = 0, failing_since = null, next_at = now()
+    where p.webhook_id = new.id;
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
+-- The webhook that the admitted user may change; locked, as everything that touches its progress does first. Raises FH403,
+-- FH404.
+create or replace function access.webhook_to_change(id uuid) returns freehold.webhooks
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks;
+begin
+  if access.permission() = 'setting:update' and access.scope() = 'all' then
+    select * into w from freehold.webhooks x where x.id = webhook_to_change.id for no key update;
+  elsif exists (select from freehold.webhooks x where x.id = webhook_to_change.id) then
+    perform access.refuse('forbidden', 'Changing a webhook needs setting:update at scope all.');
+  end if;
+  if w.id is null then
+    -- In the words that a verb has for one that does not exist.
+    raise exception using errcode = 'FH404', message = 'not_found';
+  end if;
+  return w;
+end $$;
+--> statement-breakpoint
+-- Sends events again, from the one after a number on. Whoever sends for it now loses the lease, and cannot move it back.
+create or replace function access.replay_webhook(id uuid, after bigint) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks := access.webhook_to_change(replay_webhook.id);
+begin
+  perform access.must_export();
+  update freehold.webhook_progress p
+  set delivered_seq = least(replay_webhook.after, access.newest_seq()),
+    failures = 0, failing_since = null, next_at = now(), lease = null, leased_until = null
+  where p.webhook_id = w.id;
+  perform access.record(
+    'WEBHOOK_REPLAYED', 'replay', 'webhook', w.id::text, null, jsonb_build_object('after', replay_webhook.after));
+end $$;
+--> statement-breakpoint
+-- {url, secrets}
+create or replace function access.begin_webhook_test(id uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks := access.webhook_to_change(begin_webhook_test.id);
+begin
+  return jsonb_build_object('url', w.url, 'secrets', access.webhook_secrets(w));
+end $$;
+--> statement-breakpoint
+-- Returns the attempt as the API shows it. Null: the webhook was deleted meanwhile.
+create or replace function access.end_webhook_test(id uuid, result jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks := access.webhook_to_change(end_webhook_test.id);
+begin
+  perform access.record_deliveries(w.id, jsonb_build_array(result), 1);
+  return result;
+end $$;
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.competency_types REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency_type', '{}', '{updated_at,folded}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.competency_types REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency_type', '{}', '{updated_at,folded}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.competency_types REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency_type', '{}', '{updated_at,folded}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.competencies REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency', '{evidence_url}', '{updated_at,alerted_days}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.competencies REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency', '{evidence_url}', '{updated_at,alerted_days}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.competencies REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('competency', '{evidence_url}', '{updated_at,alerted_days}', '{id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.employees REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.employees REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('employee', '{document_number,birth_date,address,district,emergency_contact,emergency_phone}', '{updated_at,name,document_hint}', '{id}');
@@ -5328,9 +7046,26 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.organizations REFERENCING O
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.organizations REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('organization', '{}', '{updated_at,folded,active_users}', '{id}');
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.webhooks REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
 create trigger after_avatar_change after update of avatar on freehold.users
   for each row when (old.avatar is not null and new.avatar is distinct from old.avatar)
   execute function access.after_avatar_change();
+--> statement-breakpoint
+create trigger before_competency_type before insert or update on freehold.competency_types
+  for each row execute function access.before_competency_type();
+--> statement-breakpoint
+create trigger before_competency
+  before insert or update of user_id, type_id, level, issued_at, expires_at, evidence_url, verified_at, revoked_at
+  on freehold.competencies
+  for each row execute function access.before_competency();
+--> statement-breakpoint
+create trigger before_competency_deleted before delete on freehold.competencies
+  for each row execute function access.before_competency_deleted();
 --> statement-breakpoint
 create trigger before_employee before insert or update on freehold.employees
   for each row execute function access.before_employee();
@@ -5386,6 +7121,15 @@ create trigger not_impersonated before update of username, email, phone on freeh
   )
   execute function access.refuse_impersonated();
 --> statement-breakpoint
+create trigger after_new_session after insert on freehold.sessions
+  for each row when (new.impersonator_id is null) execute function access.after_new_session();
+--> statement-breakpoint
+create trigger after_delegation after insert or update of decision, revoked_at on freehold.delegations
+  for each row execute function access.after_delegation();
+--> statement-breakpoint
+create trigger after_acceptance after update of accepted_at on freehold.invitations
+  for each row when (old.accepted_at is null and new.accepted_at is not null) execute function access.after_acceptance();
+--> statement-breakpoint
 create trigger before_organization before insert or update on freehold.organizations
   for each row execute function access.before_organization();
 --> statement-breakpoint
@@ -5408,6 +7152,45 @@ create trigger before_unit_deleted before delete on freehold.units
 create trigger after_address_change after update of email on freehold.users
   for each row when (old.email <> new.email) execute function access.after_address_change();
 --> statement-breakpoint
+create trigger before_webhook before insert or update on freehold.webhooks
+  for each row execute function access.before_webhook();
+--> statement-breakpoint
+create trigger after_webhook after insert or update on freehold.webhooks
+  for each row execute function access.after_webhook();
+--> statement-breakpoint
+create policy read on freehold.competency_types for select
+  using ((( SELECT access.principal() AS principal) IS NOT NULL));
+--> statement-breakpoint
+create policy make on freehold.competency_types for insert
+  with check ((( SELECT (access.permission() = ANY ('{competency:create}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))));
+--> statement-breakpoint
+create policy change on freehold.competency_types for update
+  using ((( SELECT (access.permission() = ANY ('{competency:update}'::text[]))) AND ( SELECT (access.scope() = 'all'::access.scope))))
+  with check (( SELECT (access.scope() = 'all'::access.scope)));
+--> statement-breakpoint
+create policy read on freehold.competencies for select
+  using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
+--> statement-breakpoint
+create policy make on freehold.competencies for insert
+  with check ((( SELECT (access.permission() = ANY ('{competency:create}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
+--> statement-breakpoint
+create policy change on freehold.competencies for update
+  using ((( SELECT (access.permission() = ANY ('{competency:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))))
+  with check ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])))))));
+--> statement-breakpoint
+create policy remove on freehold.competencies for delete
+  using ((( SELECT (access.permission() = 'competency:delete'::text)) AND (( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (EXISTS ( SELECT
+   FROM freehold.users u
+  WHERE ((u.id = competencies.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))));
+--> statement-breakpoint
 create policy read on freehold.employees for select
   using ((( SELECT (access.scope() = 'all'::access.scope)) OR (user_id = ANY (( SELECT access.scope_owner_ids() AS scope_owner_ids)::uuid[])) OR (unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[])) OR (( SELECT (access.scope() = 'organization'::access.scope)) AND (EXISTS ( SELECT
    FROM freehold.users u
@@ -5426,8 +7209,13 @@ create policy change on freehold.employees for update
    FROM freehold.users u
   WHERE ((u.id = employees.user_id) AND (u.unit_id = ANY (( SELECT access.scope_unit_ids() AS scope_unit_ids)::uuid[]))))))) AND (user_id IS DISTINCT FROM ( SELECT access.principal() AS principal)))));
 --> statement-breakpoint
-create policy make on freehold.organizations for insert
-  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
+-- Not access.protect: the hash of the token is read by functions alone, which also write everything.
+create policy read on freehold.invitations for select
+  using (
+    (select access.scope() = 'all')
+    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
+    or unit_id = any ((select access.scope_unit_ids())::uuid[])
+  );
 --> statement-breakpoint
 -- Not access.protect: users read the organization that they belong to, whatever their scope, and nobody reads one that
 -- has ended.
@@ -5441,13 +7229,8 @@ create policy read on freehold.organizations for select
     )
   );
 --> statement-breakpoint
--- Not access.protect: the hash of the token is read by functions alone, which also write everything.
-create policy read on freehold.invitations for select
-  using (
-    (select access.scope() = 'all')
-    or inviter_id = any ((select access.scope_owner_ids())::uuid[])
-    or unit_id = any ((select access.scope_unit_ids())::uuid[])
-  );
+create policy make on freehold.organizations for insert
+  with check ((select access.permission()) = 'organization:create' and (select access.scope()) = 'all');
 --> statement-breakpoint
 -- The unit that an organization is is reached from within it at scope `organization`, or as a department.
 create policy change on freehold.organizations for update
@@ -5462,6 +7245,25 @@ create policy change on freehold.organizations for update
     (select access.scope()) = 'all'
     or ((select access.scope()) = 'organization' and unit_id = any ((select access.scope_unit_ids())::uuid[]))
   );
+--> statement-breakpoint
+-- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
+create policy read on freehold.webhooks for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy make on freehold.webhooks for insert
+  with check ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy change on freehold.webhooks for update
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy remove on freehold.webhooks for delete
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy read on freehold.webhook_progress for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy read on freehold.webhook_deliveries for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
 --> statement-breakpoint
 create policy make on freehold.user_roles for insert
   with check ((( SELECT (access.permission() = ANY ('{role:update}'::text[]))) AND (( SELECT (access.scope() = 'all'::access.scope)) OR ((EXISTS ( SELECT
@@ -5529,38 +7331,63 @@ create trigger after_session_end after update of ended_at on freehold.sessions
 --> statement-breakpoint
 revoke execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
+    access.after_acceptance(),
     access.after_account_left(),
     access.after_address_change(),
     access.after_avatar_change(),
+    access.after_delegation(),
     access.after_joining(),
+    access.after_new_session(),
     access.after_organization(),
+    access.after_webhook(),
+    access.alert_days(timestamp with time zone),
+    access.alert_expiring_competencies(integer),
     access.authenticate_identity(uuid,jsonb,integer),
     access.avatars_due(),
     access.avatars_left(integer),
     access.base_role(freehold.tenant),
     access.before_account_returns(),
+    access.before_competency(),
+    access.before_competency_deleted(),
+    access.before_competency_type(),
     access.before_employee(),
     access.before_joining(),
     access.before_organization(),
     access.before_unit_deleted(),
+    access.before_webhook(),
     access.began_at(date,date),
+    access.begin_webhook_test(uuid),
     access.called(uuid),
     access.check_impersonation(freehold.sessions,freehold.users,freehold.tenant,text,access.scope,uuid[],uuid[],integer),
+    access.checkpoint_soon(uuid,text),
+    access.claim_webhooks(uuid,text,integer),
     access.close_erasure(uuid,boolean),
     access.close_invitations(uuid),
+    access.competency_end(timestamp with time zone,integer),
+    access.competency_to_judge(uuid,timestamp with time zone),
+    access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.count_organization(),
     access.covers_power_of(uuid,uuid,boolean),
+    access.deciders(freehold.delegations),
+    access.demanded_levels(uuid[],timestamp with time zone),
     access.employee_to_change(uuid),
     access.end_email_logins(uuid),
     access.end_impersonations(),
     access.end_organization(uuid,text,text,boolean),
+    access.end_webhook_test(uuid,jsonb),
     access.end_what_was_handed_out(uuid),
+    access.event_type(text,text,text),
+    access.events_between(bigint,bigint,boolean,text[]),
     access.forget_avatars(jsonb),
     access.holds_role_there(uuid,uuid,uuid,boolean),
     access.impersonate(uuid,text),
     access.impersonator(),
     access.impersonator_in(jsonb),
     access.impersonator_of(uuid),
+    access.import_employee(jsonb),
+    access.import_employees(jsonb,integer,boolean),
+    access.imported_account(jsonb),
+    access.imported_unit(jsonb),
     access.invitation_to_change(uuid,text),
     access.invitations_an_hour(),
     access.invitations_of(uuid),
@@ -5574,42 +7401,79 @@ revoke execute
     access.is_open_organization(uuid),
     access.is_phone(text),
     access.is_sensitive_to(freehold.employees,access.scope,uuid[],uuid[]),
+    access.is_wanted(text,text[]),
     access.is_wipe_due(),
     access.join_as(freehold.invitations,uuid,freehold.roles[]),
     access.join_by_invitation(uuid,text,bytea),
+    access.judges_independently(uuid,uuid),
     access.lacking_competency(uuid,text),
     access.let_go(freehold.users,freehold.organizations),
     access.mail_invitation(freehold.invitations,text),
+    access.mail_notifications(integer),
+    access.matrix_cells(uuid[],uuid[],timestamp with time zone),
     access.may_still_invite(freehold.invitations),
+    access.must_export(),
     access.must_hold_role(uuid,uuid[],boolean),
+    access.new_notifications(timestamp with time zone),
+    access.newest_seq(),
+    access.next_seq(bigint),
+    access.notification_kind(text),
+    access.notification_preferences(),
+    access.notifications_due(),
+    access.notify(uuid,text,jsonb,uuid,text,text,boolean),
+    access.notify_of_mail(text,uuid,jsonb),
+    access.number_events(),
     access.open_invitations(),
     access.organization_counts(uuid),
     access.organization_name(uuid),
     access.own_invitations(),
+    access.own_notifications(boolean,timestamp with time zone,uuid,integer),
     access.placed_invitation(freehold.invitations,freehold.users),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.reach_competency(uuid),
+    access.reach_competency_type(uuid),
     access.reaches_owner(uuid,access.scope,uuid),
+    access.read_events(bigint,integer,boolean),
+    access.read_notification(uuid),
+    access.read_notifications(),
     access.reads_users_of(uuid),
     access.reason_lacking(uuid,text,text,integer),
+    access.record_deliveries(uuid,jsonb,integer),
+    access.record_matrix_export(jsonb),
     access.refuse_impersonated(),
     access.reinstate_employee(uuid),
+    access.replay_webhook(uuid,bigint),
     access.require_place(freehold.invitations),
     access.resend_invitation(uuid,text,uuid,bytea,text),
+    access.retire_competency_type(uuid),
+    access.revoke_competency(uuid,text),
     access.revoke_invitation(uuid),
+    access.ring_own(),
     access.role_grants(uuid,timestamp with time zone,text[]),
     access.roles_still_given(freehold.invitations,uuid),
     access.sensitive_of(uuid[]),
     access.set_audit_actor(uuid,text,jsonb,uuid),
     access.set_groups(uuid,jsonb),
+    access.set_notification_preferences(jsonb),
     access.set_own_avatar(text),
+    access.shown_notification(freehold.notifications),
+    access.tell_of_license(),
     access.terminate_employee(uuid,text,timestamp with time zone),
+    access.today(),
     access.token_providers(uuid,text),
     access.unit_of_organization(uuid),
     access.units_around(uuid,access.scope),
     access.unknown_avatars(jsonb),
     access.unmet_demands(uuid,timestamp with time zone,text[]),
+    access.unread_notifications(),
+    access.usual_notification_preferences(),
     access.valid_invitation(bytea,boolean),
+    access.verify_competency(uuid,timestamp with time zone),
+    access.webhook_secrets(freehold.webhooks),
+    access.webhook_to_change(uuid),
+    access.webhook_window(freehold.webhooks,bigint,bigint),
+    access.webhooks_due(),
     access.why_not_given(uuid,freehold.roles,uuid,boolean),
     access.wipe_organizations(integer),
     access.wipe_some_of(freehold.organizations,integer)
@@ -5619,12 +7483,32 @@ revoke execute
   on procedure access.protect(regclass,text,text,text,text,boolean,text[],text[],text[],boolean,text[],text[],boolean,text[])
   from public;
 --> statement-breakpoint
+grant insert (id, name, kind, description, valid_months), select, update (name, kind, description, valid_months)
+  on freehold.competency_types
+  to freehold_app;
+--> statement-breakpoint
+grant delete, insert (id, user_id, type_id, level, issued_at, expires_at, evidence_url), select, update (level, issued_at, expires_at, evidence_url)
+  on freehold.competencies
+  to freehold_app;
+--> statement-breakpoint
 grant insert (id, name, settings, plan_group, user_limit), select, update (name, settings, plan_group, user_limit)
   on freehold.organizations
   to freehold_app;
 --> statement-breakpoint
+grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted), select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted)
+  on freehold.webhooks
+  to freehold_app;
+--> statement-breakpoint
+grant select
+  on freehold.webhook_deliveries
+  to freehold_app;
+--> statement-breakpoint
 grant select (id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, created_at, updated_at, sent_at, expires_at, accepted_at, accepted_by, revoked_at, closed_at)
   on freehold.invitations
+  to freehold_app;
+--> statement-breakpoint
+grant select (webhook_id, delivered_seq, failures, failing_since, next_at)
+  on freehold.webhook_progress
   to freehold_app;
 --> statement-breakpoint
 grant insert (id, user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone), select (id, user_id, document_type, document_hint, given_names, family_name, name, sex, nationality, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, terminated_at, termination_reason, email, phone, created_at, updated_at), update (user_id, document_type, document_number, given_names, family_name, sex, nationality, birth_date, employment, position, area, cost_centre, unit_id, contractor_since, employed_since, email, phone, address, district, emergency_contact, emergency_phone)
@@ -5639,6 +7523,10 @@ grant insert (competency_type_id, competency_level)
   on freehold.role_permissions
   to freehold_app;
 --> statement-breakpoint
+grant update (notification_days)
+  on freehold.tenant
+  to freehold_app;
+--> statement-breakpoint
 grant insert (organization_id), update (organization_id, avatar)
   on freehold.users
   to freehold_app;
@@ -5650,22 +7538,44 @@ grant insert (accepts_tokens), select (accepts_tokens), update (accepts_tokens)
 grant execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb),
     access.began_at(date,date),
+    access.begin_webhook_test(uuid),
+    access.checkpoint_soon(uuid,text),
+    access.claim_webhooks(uuid,text,integer),
+    access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.end_organization(uuid,text,text,boolean),
+    access.end_webhook_test(uuid,jsonb),
     access.impersonate(uuid,text),
     access.impersonator_of(uuid),
+    access.import_employees(jsonb,integer,boolean),
     access.invitations_of(uuid),
     access.invite(uuid,text,uuid,jsonb,bytea,text),
     access.join_by_invitation(uuid,text,bytea),
+    access.matrix_cells(uuid[],uuid[],timestamp with time zone),
+    access.new_notifications(timestamp with time zone),
+    access.notification_preferences(),
     access.own_invitations(),
+    access.own_notifications(boolean,timestamp with time zone,uuid,integer),
     access.preview_invitation(uuid,text,bytea),
     access.put_units(uuid,uuid[]),
+    access.reach_competency(uuid),
+    access.reach_competency_type(uuid),
+    access.read_events(bigint,integer,boolean),
+    access.read_notification(uuid),
+    access.read_notifications(),
     access.reads_users_of(uuid),
+    access.record_matrix_export(jsonb),
     access.reinstate_employee(uuid),
+    access.replay_webhook(uuid,bigint),
     access.resend_invitation(uuid,text,uuid,bytea,text),
+    access.retire_competency_type(uuid),
+    access.revoke_competency(uuid,text),
     access.revoke_invitation(uuid),
     access.sensitive_of(uuid[]),
     access.set_groups(uuid,jsonb),
+    access.set_notification_preferences(jsonb),
     access.set_own_avatar(text),
     access.terminate_employee(uuid,text,timestamp with time zone),
-    access.token_providers(uuid,text)
+    access.token_providers(uuid,text),
+    access.unread_notifications(),
+    access.verify_competency(uuid,timestamp with time zone)
   to freehold_app;

@@ -181,6 +181,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), sent as (
+    delete from freehold.webhook_deliveries
+    where id in (
+      select w.id
+      from freehold.webhook_deliveries w
+      where w.at < now() - interval '90 days'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
@@ -205,6 +215,7 @@ begin
       (select count(*) from dropped),
       (select count(*) from told),
       (select count(*) from answered),
+      (select count(*) from sent),
       (select count(*) from finished)
     )
   into given_up, most

@@ -20,15 +20,20 @@ const APP_MAY_CALL = [
   'access.begin_step_up(uuid,text)',
   'access.begin_totp(uuid,text,text)',
   'access.begin_verification(uuid,text,bytea)',
+  'access.begin_webhook_test(uuid)',
   'access.cancel_erasure()',
   'access.cancel_erasure_by_token(uuid,text,bytea,jsonb)',
   'access.cancel_erasure_of(uuid)',
+  'access.checkpoint_soon(uuid,text)',
   'access.claim_mails(uuid,text,integer,jsonb)',
+  'access.claim_webhooks(uuid,text,integer)',
   'access.claims()',
+  'access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean)',
   'access.count_documents(integer)',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
   'access.enable_totp(uuid,text,text,bigint,jsonb)',
   'access.end_organization(uuid,text,text,boolean)',
+  'access.end_webhook_test(uuid,jsonb)',
   'access.erasure()',
   'access.explain(uuid,timestamp with time zone)',
   'access.export_activities(timestamp with time zone,uuid,integer,integer)',
@@ -86,6 +91,7 @@ const APP_MAY_CALL = [
   'access.put_units(uuid,uuid[])',
   'access.reach_competency(uuid)',
   'access.reach_competency_type(uuid)',
+  'access.read_events(bigint,integer,boolean)',
   'access.read_notification(uuid)',
   'access.read_notifications()',
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
@@ -97,6 +103,7 @@ const APP_MAY_CALL = [
   'access.registration_terms(uuid)',
   'access.reinstate_employee(uuid)',
   'access.remembered_sessions(uuid)',
+  'access.replay_webhook(uuid,bigint)',
   'access.request_email_change(uuid,text,uuid,text,text,bytea,text)',
   'access.request_email_login(uuid,text,text,bytea,bytea,bytea,text,jsonb)',
   'access.request_erasure(uuid,text,bytea,text,text)',
@@ -167,6 +174,9 @@ const APP_MAY_READ = [
     'units',
     'user_roles',
     'users',
+    'webhook_deliveries',
+    'webhook_progress',
+    'webhooks',
   ],
 ]
 
@@ -188,6 +198,7 @@ const APP_MAY_INSERT = [
   'units',
   'user_roles',
   'users',
+  'webhooks',
 ]
 const APP_MAY_UPDATE = [
   'api_keys',
@@ -209,6 +220,7 @@ const APP_MAY_UPDATE = [
   'units',
   'user_roles',
   'users',
+  'webhooks',
 ]
 
 let tenant: Database
@@ -301,8 +313,19 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       ),
     ).toEqual(
       where === 'the master'
-        ? ['audiences', 'competencies', 'external_identities', 'licenses', 'logo', 'passkeys', 'plans', 'providers', 'units']
-        : ['audiences', 'competencies', 'external_identities', 'logo', 'passkeys', 'providers', 'units'],
+        ? [
+            'audiences',
+            'competencies',
+            'external_identities',
+            'licenses',
+            'logo',
+            'passkeys',
+            'plans',
+            'providers',
+            'units',
+            'webhooks',
+          ]
+        : ['audiences', 'competencies', 'external_identities', 'logo', 'passkeys', 'providers', 'units', 'webhooks'],
     )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
@@ -361,7 +384,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'date', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids', 'kinds')`,
     )
     expect(rows).toEqual([])
   })

@@ -12,6 +12,7 @@ import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
 import { problems } from './problems.ts'
+import { webhooks } from './webhooks.ts'
 import { worker } from './worker.ts'
 
 export type Spanish = { problems: typeof problems; sentences: [english: string, spanish: string][] }
@@ -32,5 +33,6 @@ export const spanish: Spanish = {
     notifications,
     organizations,
     personal,
+    webhooks,
   ].flatMap((table) => Object.entries(table)),
 }

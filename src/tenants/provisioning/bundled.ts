@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '1ce4e86c0778a4485cbfb5214ae42224175e15a38d8391b0c57ff21397d903ec')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'a2148856ee62b1850f1c27159a44ee51f240bd030d640ec6c9a15d28e83eee62')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', '9658657f4447dc05c4a4a37139b55c218caa2c5b142be81d4f28b73cc7ec5559'),
+  listed('tenant/0007_members', 'c35ea336056d95e458e1c0e16ea78b1bdd5f2b534841bacb0225fa2a52e9181c'),
 ]
