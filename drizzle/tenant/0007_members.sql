@@ -21,7 +21,7 @@
 --   alters table freehold.units
 --   alters table freehold.users
 -- Definitions:
---   creates 209 objects
+--   creates 210 objects
 --   replaces 64 objects
 --   drops and creates policy make on freehold.user_roles
 --   drops and creates policy change on freehold.user_roles
@@ -6171,36 +6171,6 @@ begin
       for update skip locked
     )
     returning 1
-  ), told as (
-    delete from freehold.notifications
-    where id in (
-      select n.id
-      from freehold.notifications n
-      where n.created_at < now() - make_interval(days => (select t.notification_days from freehold.tenant t))
-      limit at_most
-      for update skip locked
-    )
-    returning 1
-  ), answered as (
-    delete from access.kept_answers
-    where id in (
-      select k.id
-      from access.kept_answers k
-      where k.created_at < now() - interval '24 hours'
-      limit at_most
-      for update skip locked
-    )
-    returning 1
-  ), sent as (
-    delete from freehold.webhook_deliveries
-    where id in (
-      select w.id
-      from freehold.webhook_deliveries w
-      where w.at < now() - interval '90 days'
-      limit at_most
-      for update skip locked
-    )
-    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
@@ -6223,9 +6193,7 @@ begin
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
-      (select count(*) from told),
       (select count(*) from answered),
-      (select count(*) from sent),
       (select count(*) from finished)
     )
   into given_up, most
@@ -6251,6 +6219,7 @@ begin
   select greatest(most, count(*)) into most from guards;
   most := greatest(
     most,
+    access.purge_told(at_most),
     access.erase_failures(
       at_most,
       coalesce((select s.failures_erased_to from access.purges s), '-infinity'),
@@ -6262,6 +6231,37 @@ begin
     on conflict (one) do update set last_at = excluded.last_at, failures_erased_to = excluded.failures_erased_to;
   end if;
   return jsonb_build_object('is_done', most < at_most, 'given_up', given_up);
+end $$;
+--> statement-breakpoint
+-- Deletes at most so many of each that are old enough. Returns how many of which there were most.
+create or replace function access.purge_told(at_most integer) returns bigint
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  most bigint;
+begin
+  with told as (
+    delete from freehold.notifications
+    where id in (
+      select n.id
+      from freehold.notifications n
+      where n.created_at < now() - make_interval(days => (select t.notification_days from freehold.tenant t))
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  ), sent as (
+    delete from freehold.webhook_deliveries
+    where id in (
+      select w.id
+      from freehold.webhook_deliveries w
+      where w.at < now() - interval '90 days'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
+  )
+  select greatest((select count(*) from told), (select count(*) from sent)) into most;
+  return most;
 end $$;
 --> statement-breakpoint
 -- Nobody assigns to themselves, nor what they do not hold; below scope `all` only manageable roles are given and
@@ -7430,6 +7430,7 @@ revoke execute
     access.own_notifications(boolean,timestamp with time zone,uuid,integer),
     access.placed_invitation(freehold.invitations,freehold.users),
     access.preview_invitation(uuid,text,bytea),
+    access.purge_told(integer),
     access.put_units(uuid,uuid[]),
     access.reach_competency(uuid),
     access.reach_competency_type(uuid),

@@ -1,4 +1,5 @@
 /** What each operation does, by its operationId: what the summary leaves out. Permission and round trips are added to it. */
+import { events } from './texts-events.ts'
 import { people } from './texts-people.ts'
 
 export const TEXTS: Record<string, string> = {
@@ -147,6 +148,7 @@ export const TEXTS: Record<string, string> = {
   approveDelegation: 'It takes effect now, or at `starts_at`.',
   rejectDelegation: 'It never takes effect.',
   revokeDelegation: 'It has no effect from the next request on.',
+  ...events,
   ...people,
   listActivities: 'Filter by user, type, resource and time. What the caller may not see is left out.',
   createActivity:
@@ -159,19 +161,6 @@ export const TEXTS: Record<string, string> = {
   getSettings: 'Returns the settings with their `ETag`.',
   updateSettings:
     'Fields that are left out stay, and `null` takes one of the `links` away. A setting takes effect with the next request.',
-  listEvents:
-    'Returns what the audit recorded, in order, each with its number (`seq`), its checkpoint and the hash before it. Ask again with `next_after`; an empty page says that there is nothing newer. Nothing is left out and nothing comes in between afterwards. Reading is not recorded. With details a page has at most 20.',
-  listWebhooks: 'Returns all of them, without secrets; there are 20 at most.',
-  createWebhook:
-    'Events are sent from now on, in order, signed as Standard Webhooks has it, and again until they are answered with 2xx. It takes `activity:export` at scope `all`, too.',
-  getWebhook: 'Returns a webhook without its secret.',
-  updateWebhook:
-    'Fields that are left out stay. With `is_paused: false` it goes on where it stopped. To pause one takes no `activity:export`.',
-  deleteWebhook: 'Nothing is sent to it any more.',
-  rotateWebhookSecret: 'Returns the new secret, once. For 24 hours each message has a signature by either.',
-  testWebhook: 'Sends a message of type `webhook.test`, waits for the answer for at most 10 s, and returns what became of it.',
-  replayWebhook: 'Events are sent in order again, under the same ids, as far as they are among its kinds.',
-  listDeliveries: 'Returns the attempts of the last 90 days, and up to which event all were accepted.',
   listProviders: 'Returns all of them with their settings, without secrets; there are 20 at most.',
   createProvider:
     'What a provider says decides who logs in: to link by e-mail, or to trust its addresses or second factors, needs every permission at scope `all`. Register `/login/external/{name}/callback` of the tenant there.',

@@ -71,8 +71,13 @@ export function streamed(c: Context<AppEnv>, events: AsyncGenerator<string>, lef
     },
     { highWaterMark: 0 },
   )
+  const headers = { 'Content-Type': EVENT_STREAM, 'Cache-Control': 'no-store, no-transform' }
+  if (c.req.method === 'HEAD') {
+    left()
+    return c.body(null, 200, headers)
+  }
   // Compressing would keep an event back until a block is full.
-  return c.body(body, 200, { 'Content-Type': EVENT_STREAM, 'Cache-Control': 'no-store, no-transform' })
+  return c.body(body, 200, headers)
 }
 
 /** The stream, piece by piece. */

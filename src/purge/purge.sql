@@ -161,36 +161,6 @@ begin
       for update skip locked
     )
     returning 1
-  ), told as (
-    delete from freehold.notifications
-    where id in (
-      select n.id
-      from freehold.notifications n
-      where n.created_at < now() - make_interval(days => (select t.notification_days from freehold.tenant t))
-      limit at_most
-      for update skip locked
-    )
-    returning 1
-  ), answered as (
-    delete from access.kept_answers
-    where id in (
-      select k.id
-      from access.kept_answers k
-      where k.created_at < now() - interval '24 hours'
-      limit at_most
-      for update skip locked
-    )
-    returning 1
-  ), sent as (
-    delete from freehold.webhook_deliveries
-    where id in (
-      select w.id
-      from freehold.webhook_deliveries w
-      where w.at < now() - interval '90 days'
-      limit at_most
-      for update skip locked
-    )
-    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
@@ -213,9 +183,7 @@ begin
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
-      (select count(*) from told),
       (select count(*) from answered),
-      (select count(*) from sent),
       (select count(*) from finished)
     )
   into given_up, most
@@ -241,6 +209,7 @@ begin
   select greatest(most, count(*)) into most from guards;
   most := greatest(
     most,
+    access.purge_told(at_most),
     access.erase_failures(
       at_most,
       coalesce((select s.failures_erased_to from access.purges s), '-infinity'),

@@ -1,4 +1,5 @@
 /** All of the Spanish, as the asset has it (scripts/bundle/assets.ts). The Worker imports its type alone. */
+import { bodies } from './bodies.ts'
 import { competencies } from './competencies.ts'
 import { database } from './database.ts'
 import { emailLogin } from './email-login.ts'
@@ -22,6 +23,7 @@ export const spanish: Spanish = {
   sentences: [
     worker,
     operators,
+    bodies,
     competencies,
     database,
     emailLogin,

@@ -232,8 +232,6 @@ export const worker = {
     'El cuerpo se interrumpió tras la línea {line}: envía el archivo de nuevo.',
   '{why} The result of the lines after the last one reported is unknown: send the file again.':
     '{why:parts} Se desconoce el resultado de las líneas posteriores a la última indicada: envía el archivo de nuevo.',
-  'This request takes no body.': 'Esta petición no lleva cuerpo.',
-  'must be empty: this request takes no body': 'tiene que estar vacío: esta petición no lleva cuerpo',
   'is longer than {number} bytes': 'tiene más de {number} bytes',
   'is not valid JSON': 'no es JSON válido',
   'is not accepted in plain text: send password_hash or neither':
