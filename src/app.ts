@@ -119,7 +119,7 @@ app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/provi
 app.route('/logo', logoRoutes)
 app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
 app.route('/api/v1/employees', employeeRoutes)
-app.route('/api/v1/competencies/types', competencyTypeRoutes).route('/api/v1/competencies', competencyRoutes)
+app.route('/api/v1/competency-types', competencyTypeRoutes).route('/api/v1/competencies', competencyRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
 for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
   app.route('/api/v1/users', routes)

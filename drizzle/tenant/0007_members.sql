@@ -1106,8 +1106,8 @@ begin
 end $$;
 --> statement-breakpoint
 -- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
--- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
--- another user's permissions is recorded.
+-- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user.
+-- That somebody looked at another user's permissions is recorded.
 create or replace function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -1726,8 +1726,9 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
--- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without an answer, or with one to a
--- part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request, field, names}.
+-- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without
+-- an answer, or with one to a part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request,
+-- field, names}.
 create or replace function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -5680,7 +5681,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (24, 'freehold.employees', 'employee', 'x.user_id = $1', 'x.email = any ($2) or x.phone = any ($2)',
       '{id,document_type,document_number,given_names,family_name,sex,nationality,birth_date,employment,position,area,
         cost_centre,unit_id,contractor_since,employed_since,terminated_at,termination_reason,email,phone,address,district,
-        emergency_contact,emergency_phone,created_at,updated_at}', '{user_id,document_hint,name,ends_account,account_was_to_end_at}',
+        emergency_contact,emergency_phone,created_at,updated_at}',
+      '{user_id,document_hint,name,ends_account,account_was_to_end_at}',
       $set$document_number = x.id::text, given_names = 'Former', family_name = 'employee', sex = null, nationality = null,
         birth_date = null, terminated_at = coalesce(x.terminated_at, now()), termination_reason = 'erased', email = null,
         phone = null, address = null, district = null, emergency_contact = null, emergency_phone = null$set$),

@@ -12,8 +12,8 @@ begin
 end $$;
 
 -- What a user could do at a moment, with at most 50 reasons for each permission, the widest first, and what they were
--- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user. That somebody looked at
--- another user's permissions is recorded.
+-- denied, or lacked a competency for: {user_id, at, roles, permissions, denials}. null: the caller reaches no such user.
+-- That somebody looked at another user's permissions is recorded.
 create function access.explain(subject uuid, asked timestamptz) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -15,8 +15,9 @@ language sql stable
 return jsonb_build_object('kind', kind, 'effect', 'deny', 'id', id, 'name', name, 'via', null);
 
 -- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
--- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without an answer, or with one to a
--- part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request, field, names}.
+-- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without
+-- an answer, or with one to a part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request,
+-- field, names}.
 create function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare

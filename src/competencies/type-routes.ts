@@ -1,7 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
-import { Problem } from '../kernel/problem.ts'
 import {
   CompetencyType,
   CompetencyTypeList,
@@ -17,7 +16,7 @@ import {
 
 const Id = z.object({ id: z.uuid() })
 
-/** Types of competencies, under /api/v1/competencies/types. */
+/** Types of competencies, under /api/v1/competency-types. */
 export const competencyTypeRoutes = room()
 
 competencyTypeRoutes.openapi(
@@ -49,11 +48,6 @@ competencyTypeRoutes.openapi(
   }),
   async (c) => created(c, await createType(c.var.ctx, c.req.valid('json'))),
 )
-
-// It is no id.
-competencyTypeRoutes.on(['PUT', 'PATCH', 'DELETE', 'OPTIONS'], '/', () => {
-  throw new Problem('method_not_allowed', undefined, { headers: { Allow: 'GET, HEAD, POST' } })
-})
 
 competencyTypeRoutes.openapi(
   route({

@@ -17,7 +17,7 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
   ['Users', /^\/api\/v1\/users/, 'The people of a tenant.'],
   ['Organizations', /^\/api\/v1\/organizations/, 'Who belongs together within a tenant: people, units and roles.'],
   ['Employees', /^\/api\/v1\/employees/, 'Who works here, with or without an account, until when, and how many.'],
-  ['Competencies', /^\/api\/v1\/competencies/, 'What people can do, at which level, until when, and who verified it.'],
+  ['Competencies', /^\/api\/v1\/competenc/, 'What people can do, at which level, until when, and who verified it.'],
   ['Invitations', /^\/api\/v1\/invitations/, 'Inviting people by mail, and accepting.'],
   ['Notifications', /^\/api\/v1\/notifications/, 'What people are told, in a list, as a stream and by mail.'],
   ['Units', /^\/api\/v1\/units/, 'Departments and teams, which scopes refer to.'],

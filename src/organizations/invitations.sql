@@ -1,5 +1,5 @@
--- Open invitations, as an organization and the current user show them, and whether an organization shows its users. Their table is another room's, and a database
--- that has none yet has no invitations.
+-- What an organization shows of others, and the current user: open invitations, and whether its users. The table of
+-- invitations is another room's, and a database that has none yet has no invitations.
 --
 -- Threat: who only reads an organization learns whom others have invited; somebody who entered an address that is not
 -- theirs learns to what its owner is invited. So the first takes invitation:read as far as the organization, and the

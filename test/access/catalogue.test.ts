@@ -94,6 +94,7 @@ const APP_MAY_CALL = [
   'access.read_events(bigint,integer,boolean)',
   'access.read_notification(uuid)',
   'access.read_notifications()',
+  'access.reads_users_of(uuid)',
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
   'access.record_export(jsonb)',
   'access.record_matrix_export(jsonb)',

@@ -104,7 +104,7 @@ async function cast(at: string, realm: Inside) {
   )
   const ids = (path: string): string[] => {
     if (path.includes('/identities/')) return [external?.id]
-    if (path.includes('/competencies/types/')) return [competency?.type_id]
+    if (path.includes('/competency-types/')) return [competency?.type_id]
     if (path.includes('{user_id}')) return [organization?.id, other.id]
     if (path.includes('{key_id}')) return [other.id, key]
     if (path.includes('{override_id}')) return [other.id, override]

@@ -44,7 +44,8 @@ beforeAll(async () => {
 })
 
 const at = (path: string, ask: object = {}, as = token) => call(AT, `/api/v1/competencies${path}`, { token: as, ...ask })
-const type = (body: object, as = token) => at('/types', { body: { kind: 'test_method', ...body } }, as)
+const types = (path: string, ask: object = {}, as = token) => call(AT, `/api/v1/competency-types${path}`, { token: as, ...ask })
+const type = (body: object, as = token) => types('', { body: { kind: 'test_method', ...body } }, as)
 const record = (more: object = {}, as = token) =>
   at('', { body: { user_id: who.mia?.id, type_id: id.Sampling, level: 3, issued_at: '2026-01-15', ...more } }, as)
 const patch = (one: string, body: object, as = token, headers = {}) => at(`/${one}`, { method: 'PATCH', body, headers }, as)
@@ -66,30 +67,30 @@ describe('a type', () => {
     const made = await type({ name: 'Titration', kind: 'training', valid_months: 12, description: 'By hand' })
     expect([made.status, made.trips]).toEqual([201, 1])
     expect(made.body).toMatchObject({ name: 'Titration', kind: 'training', valid_months: 12, retired_at: null })
-    const read = await at(`/types/${made.body.id}`, {}, tokenFor('mia'))
+    const read = await types(`/${made.body.id}`, {}, tokenFor('mia'))
     expect([read.status, read.body, read.trips]).toEqual([200, made.body, 1])
-    const change = (body: object, headers = {}) => at(`/types/${made.body.id}`, { method: 'PATCH', body, headers })
+    const change = (body: object, headers = {}) => types(`/${made.body.id}`, { method: 'PATCH', body, headers })
     const headers = { 'If-Match': read.headers.get('ETag') ?? '' }
     const changed = await change({ valid_months: null }, headers)
     expect([changed.body.valid_months, changed.trips]).toEqual([null, 1])
     expectProblem(await change({ name: 'X' }, headers), 412, 'etag_mismatch')
-    const found = await at('/types?search=TITR&kind=training')
+    const found = await types('?search=TITR&kind=training')
     expect([idsOf(found), found.trips]).toEqual([[made.body.id], 1])
     expectProblem(await type({ name: 'titration' }), 409, 'already_exists')
-    const retired = await at(`/types/${made.body.id}`, { method: 'DELETE' })
+    const retired = await types(`/${made.body.id}`, { method: 'DELETE' })
     expect([retired.status, retired.trips]).toEqual([204, 1])
-    expect(idsOf(await at('/types?search=titr'))).toEqual([])
-    expect(idsOf(await at('/types?search=titr&state=retired'))).toEqual([made.body.id])
+    expect(idsOf(await types('?search=titr'))).toEqual([])
+    expect(idsOf(await types('?search=titr&state=retired'))).toEqual([made.body.id])
     expectProblem(await change({ name: 'Y' }), 409, 'illegal_state')
-    expectProblem(await at(`/types/${made.body.id}`, { method: 'DELETE' }), 409, 'illegal_state')
+    expectProblem(await types(`/${made.body.id}`, { method: 'DELETE' }), 409, 'illegal_state')
     expect((await type({ name: 'TITRATION' })).status).toBe(201)
   })
 
   it('is written at scope all alone', async () => {
     const as = tokenFor('hed')
     expectProblem(await type({ name: 'Mine' }, as), 403, 'forbidden')
-    expectProblem(await at(`/types/${id.Sampling}`, { method: 'PATCH', body: { name: 'Mine' } }, as), 403, 'forbidden')
-    expectProblem(await at(`/types/${id.Sampling}`, { method: 'DELETE' }, tokenFor('mia')), 403, 'forbidden')
+    expectProblem(await types(`/${id.Sampling}`, { method: 'PATCH', body: { name: 'Mine' } }, as), 403, 'forbidden')
+    expectProblem(await types(`/${id.Sampling}`, { method: 'DELETE' }, tokenFor('mia')), 403, 'forbidden')
   })
 
   it('is not retired while a role demands it, and afterwards is recorded and verified no more', async () => {
@@ -99,11 +100,11 @@ describe('a type', () => {
     const demanding = sql`update freehold.role_permissions rp set competency_type_id = ${one}, competency_level = 2
       from freehold.roles r where r.id = rp.role_id and r.name = 'distiller'`
     await realm.asOwner(demanding)
-    expectProblem(await at(`/types/${one}`, { method: 'DELETE' }), 409, 'in_use')
+    expectProblem(await types(`/${one}`, { method: 'DELETE' }), 409, 'in_use')
     await realm.asOwner(
       sql`update freehold.role_permissions set ends_at = greatest(now(), starts_at) where competency_type_id = ${one}`,
     )
-    expect((await at(`/types/${one}`, { method: 'DELETE' })).status).toBe(204)
+    expect((await types(`/${one}`, { method: 'DELETE' })).status).toBe(204)
     expect(pointers(await record({ type_id: one }))).toEqual(['#/type_id'])
     expectProblem(await verify(open), 409, 'illegal_state')
   })
@@ -196,19 +197,19 @@ describe('a record', () => {
 
   it('of another tenant is not found behind any door', async () => {
     const other = await tokenOf('skilled-next')
-    const ask = (path: string, body: object) => call('skilled-next', `/api/v1/competencies${path}`, { token: other, body })
-    const kind = (await ask('/types', { name: 'Sampling', kind: 'training' })).body.id
+    const ask = (path: string, body: object) => call('skilled-next', `/api/v1/${path}`, { token: other, body })
+    const kind = (await ask('competency-types', { name: 'Sampling', kind: 'training' })).body.id
     const me = (await call('skilled-next', '/api/v1/users/me', { token: other })).body.id
-    const made = (await ask('', { user_id: me, type_id: kind, level: 1, issued_at: '2026-01-15' })).body.id
+    const made = (await ask('competencies', { user_id: me, type_id: kind, level: 1, issued_at: '2026-01-15' })).body.id
     const doors = [
       await at(`/${made}`),
       await patch(made, {}),
       await remove(made),
       await verify(made),
       await revoke(made),
-      await at(`/types/${kind}`),
-      await at(`/types/${kind}`, { method: 'PATCH', body: {} }),
-      await at(`/types/${kind}`, { method: 'DELETE' }),
+      await types(`/${kind}`),
+      await types(`/${kind}`, { method: 'PATCH', body: {} }),
+      await types(`/${kind}`, { method: 'DELETE' }),
     ]
     for (const answer of doors) expectProblem(answer, 404, 'not_found')
     expect(pointers(await record({ type_id: kind }))).toEqual(['#/type_id'])

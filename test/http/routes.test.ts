@@ -53,7 +53,7 @@ describe('routes', () => {
       .filter(
         (name) =>
           !described.has(name) &&
-          !/\/(users|operators)\/(me|import)$|\/sessions\/history$|\/tenants\/adopt$|\/passkeys\/(login|register)$|\/employees\/(report|headcount|import)$|\/competencies\/(types|matrix|matrix\/export)$|\/invitations\/(accept|preview)$/.test(
+          !/\/(users|operators)\/(me|import)$|\/sessions\/history$|\/tenants\/adopt$|\/passkeys\/(login|register)$|\/employees\/(report|headcount|import)$|\/competencies\/(matrix|matrix\/export)$|\/invitations\/(accept|preview)$/.test(
             name,
           ),
       )

@@ -108,15 +108,15 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: { name: newName() },
       bad: { name: newName(), plan_group: 'nothing-known' },
     }),
-    '/api/v1/competencies/types': async () => ({
-      path: '/api/v1/competencies/types',
+    '/api/v1/competency-types': async () => ({
+      path: '/api/v1/competency-types',
       body: { name: newName(), kind: 'training' },
       other: { name: newName(), kind: 'training' },
       bad: { name: newName(), kind: 'hobby' },
     }),
     '/api/v1/competencies': async () => {
       const token = tenantToken
-      const type = await call(AT, '/api/v1/competencies/types', { token, body: { name: newName(), kind: 'training' } })
+      const type = await call(AT, '/api/v1/competency-types', { token, body: { name: newName(), kind: 'training' } })
       const user_id = (await call(AT, '/api/v1/users/me', { token })).body.id
       const competency = { user_id, type_id: type.body.id, level: 1, issued_at: '2026-01-01' }
       return {
