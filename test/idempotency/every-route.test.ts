@@ -92,7 +92,7 @@ function expectNew(path: string, answer: Answer) {
 
 /** The answer without what is shown only once. */
 function withoutSecret(body: any) {
-  const { key, initial_password, ...rest } = body
+  const { key, secret, initial_password, ...rest } = body
   if (rest.initial_admin) {
     const { password, ...admin } = rest.initial_admin
     return { ...rest, initial_admin: admin }

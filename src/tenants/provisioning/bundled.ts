@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '122100a577810248748c7c248a861dd74c54c11af4dd7fae42cb0d337286bb34')
+  assetText('drizzle/tenant/meta/fingerprint.json', '1b08ec80870241ccc4ecc12db7588cb47a0ea955d2ad0d3d150235ecd8a331e8')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -22,5 +22,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0004_asvs', 'f6168c0ae926e3c5a1fe125e162860f2766bd844311a2609ca42327c915b4780'),
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
-  listed('tenant/0007_members', '8671fe5fbaccd8481ad0bfb8e7e383737ea72140c61b61d68ec7fe0f433de94a'),
+  listed('tenant/0007_members', 'baf8148c4a285d2dd6f02834b7111b43d968d3e6cebef714c3c7fea2277c0f7a'),
 ]
