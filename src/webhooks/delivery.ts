@@ -49,7 +49,7 @@ async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until:
   const secrets = await openSecrets(config, realm.id, claimed)
   let accepted = 0
   for (let page = await goOn([], 0, false); page; ) {
-    const began = Date.now()
+    const recorded_from = Date.now()
     const results: Result[] = []
     let { reached } = page
     for (const event of page.events) {
@@ -58,7 +58,13 @@ async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until:
       if (!sent.is_delivered) reached = event.seq - 1
       else if (event !== page.events.at(-1)) reached = event.seq
       else reached = page.reached
-      if (!sent.is_delivered || results.length === MOST_AT_ONCE || Date.now() - began > RECORDED_MS || Date.now() >= until) break
+      if (
+        !sent.is_delivered ||
+        results.length === MOST_AT_ONCE ||
+        Date.now() - recorded_from > RECORDED_MS ||
+        Date.now() >= until
+      )
+        break
     }
     accepted += results.filter(({ is_delivered }) => is_delivered).length
     page = await goOn(results, reached, Date.now() >= until)

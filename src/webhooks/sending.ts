@@ -33,12 +33,12 @@ export const openSecrets = (config: Config, realm_id: string, { id, secrets }: T
 
 /** Sends a message, whose `text` is JSON, and says what became of it. Never fails. */
 export async function send(config: Config, url: string, secrets: string[], { id, type, at, text }: Message): Promise<Sent> {
-  const began = Date.now()
+  const sent_from = Date.now()
   const ended = (status: number | null, error: string | null): Sent => ({
     is_delivered: error === null,
     status,
     error,
-    duration_ms: Math.max(0, Date.now() - began),
+    duration_ms: Math.max(0, Date.now() - sent_from),
   })
   const fault = faultOfTarget(config, url)
   if (fault) return ended(null, `the address ${fault}`)

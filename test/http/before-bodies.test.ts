@@ -42,7 +42,7 @@ describe('a body is not read', () => {
     const forged = (token: string) => `${token.slice(0, -12)}${token.at(-12) === 'A' ? 'B' : 'A'}${token.slice(-11)}`
     const { key } = newKey()
     expect(guarded().length).toBeGreaterThan(30)
-    for (const door of guarded()) {
+    for (const [n, door] of guarded().entries()) {
       const refused: [string, Record<string, string>][] = [
         ['token_missing', {}],
         ['token_invalid', bearer('garbage')],
@@ -50,7 +50,8 @@ describe('a body is not read', () => {
         ['token_wrong_tenant', bearer(door.on_platform ? tokens.tenant : tokens.platform)],
         ['token_invalid', { 'X-API-Key': `${key.slice(0, -1)}${key.endsWith('0') ? '1' : '0'}` }],
       ]
-      for (const [code, headers] of refused) {
+      // Of five credentials each route is asked with none and with one of the others: all of them would take minutes.
+      for (const [code, headers] of refused.filter((_, i) => i === 0 || i === 1 + (n % 4))) {
         const { answer, read } = await knockWith(door, headers)
         expectProblem(answer, 401, code, door.name)
         expect(read, `${door.name} ${code}`).toBe(0)

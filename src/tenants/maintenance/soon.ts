@@ -15,7 +15,7 @@ import { NEWEST } from '../migration/versions.ts'
 const APART_MS = 2_000
 /** When it is tried again while an older transaction runs, a little later each time, and how often. */
 const AGAIN_MS = 500
-const MOST_TURNS = 8
+const MOST_TURNS = 4
 /** Work beside an answer is ended 30 s after it. */
 const DELIVERING_MS = 12_000
 const MOST_KNOWN = 10_000
@@ -25,7 +25,7 @@ const turns = new Map<string, number>()
 
 /**
  * Has the newest entries of a tenant's audit put under a checkpoint; null: that is about to happen. A request that `wrote` nothing but
- * that it was refused does not wait for its turn: then the next one has it done, or the scheduled job. One round trip that no answer
+ * that it was refused does not wait for its turn, nor try again: then the next one has it done, or the scheduled job. One round trip that no answer
  * waits for. Never fails.
  */
 export function checkpointSoon(config: Config, realm: Realm, wrote: boolean): Promise<unknown> | null {
@@ -37,21 +37,21 @@ export function checkpointSoon(config: Config, realm: Realm, wrote: boolean): Pr
   if (wait && !wrote) return null
   if (turns.size >= MOST_KNOWN) turns.clear()
   turns.set(realm.id, now + wait)
-  return run(config, realm, wait).catch((error) =>
+  return run(config, realm, wait, wrote ? MOST_TURNS : 1).catch((error) =>
     log('events not numbered', { tenant: realm.subdomain, error: error instanceof Error ? error.message : String(error) }),
   )
 }
 
-async function run(config: Config, realm: Realm, wait: number): Promise<void> {
+async function run(config: Config, realm: Realm, wait: number, most_turns: number): Promise<void> {
   const own = turns.get(realm.id)
   if (wait) await scheduler.wait(wait)
   const asked = sql`select access.checkpoint_soon(${realm.id}, ${realm.system_key}) as answer`
-  for (let turn = 0; turn < MOST_TURNS; turn++) {
+  for (let turn = 1; ; turn++) {
     const [[row] = []] = await batch(realm.database_url, [asked])
     const answer = row?.answer as { is_pending: boolean; is_due: boolean } | undefined
     if (answer?.is_due) await deliverEvents(config, realm, Date.now() + DELIVERING_MS)
-    if (!answer?.is_pending) return
-    await scheduler.wait(AGAIN_MS * (turn + 1))
+    if (!answer?.is_pending || turn === most_turns) return
+    await scheduler.wait(AGAIN_MS * turn)
     // Another request's turn has come meanwhile, and takes these, too.
     if (turns.get(realm.id) !== own) return
   }
