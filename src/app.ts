@@ -15,6 +15,7 @@ import { docsRoutes } from './docs/routes.ts'
 import { servedDocument } from './docs/served.ts'
 import { emailLoginRoutes } from './email-login/routes.ts'
 import { employeeRoutes } from './employees/routes.ts'
+import { eventRoutes } from './events/routes.ts'
 import { bearerElsewhere } from './external/bearer.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
@@ -33,6 +34,7 @@ import { VERSION } from './http/version.ts'
 import { impersonationRoutes } from './impersonation/routes.ts'
 import { invitationRoutes } from './invitations/routes.ts'
 import { limitRoutes } from './limits/routes.ts'
+import { notificationRoutes } from './notifications/routes.ts'
 import { oauthRoutes } from './oauth/routes.ts'
 import { organizationRoutes } from './organizations/routes.ts'
 import { mountPages } from './pages/routes.tsx'
@@ -64,6 +66,7 @@ import { tenantRoutes } from './tenants/routes.ts'
 import { undoRoutes } from './tenants/undo/routes.ts'
 import { unitRoutes } from './units/routes.ts'
 import { userRoutes } from './users/routes.ts'
+import { webhookRoutes } from './webhooks/routes.ts'
 
 export const app = new OpenAPIHono<AppEnv>({ strict: false })
 
@@ -81,7 +84,10 @@ for (const path of ['/platform/v1/auth/*', '/api/v1/auth/*', '/oauth/*']) app.us
 for (const base of ['/platform/v1/auth', '/api/v1/auth'])
   for (const routes of [authRoutes, stepUpRoutes, recoveryRoutes, factorRoutes]) app.route(base, routes)
 for (const base of ['/platform/v1', '/api/v1'])
-  app.route(`${base}/auth/passkeys`, passkeyRoutes).route(`${base}/api-keys`, apiKeyRoutes)
+  app
+    .route(`${base}/auth/passkeys`, passkeyRoutes)
+    .route(`${base}/api-keys`, apiKeyRoutes)
+    .route(`${base}/notifications`, notificationRoutes)
 app.route('/platform/v1/.well-known', keyRoutes)
 for (const routes of [adoptionRoutes, tenantRoutes, provisioningRoutes, licenseRoutes]) app.route('/platform/v1/tenants', routes)
 app.route('/platform/v1/plans', planRoutes)
@@ -119,7 +125,7 @@ for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, 
   app.route('/api/v1/users', routes)
 app.route('/api/v1/users', userActivityRoutes)
 app.route('/.well-known', keyRoutes)
-app.route('/api/v1/usage', limitRoutes)
+app.route('/api/v1/usage', limitRoutes).route('/api/v1/events', eventRoutes).route('/api/v1/webhooks', webhookRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)
 app.route('/api/v1/audiences', audienceRoutes).route('/api/v1', accessRoutes).route('/api/v1/permissions', permissionRoutes)

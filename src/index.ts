@@ -13,6 +13,7 @@ import { rotateStale } from './tenants/lifecycle/rotating.ts'
 import { freeSubdomains } from './tenants/lifecycle/subdomains.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
+import { deliverDueEvents } from './tenants/maintenance/webhooks.ts'
 import { tendUndos } from './tenants/migration/put-back.ts'
 import { tendMigrations } from './tenants/migration/touch.ts'
 import { tendMoves } from './tenants/move/rest.ts'
@@ -21,6 +22,7 @@ import { tendRestores } from './tenants/restore/rest.ts'
 import { tendCredentials } from './tenants/rotations/credentials.ts'
 import { tendSigningKeys } from './tenants/rotations/signing.ts'
 
+export { Bells } from './notifications/bell.ts'
 export { Migration } from './tenants/migration/tenant.ts'
 export { Move } from './tenants/move/move.ts'
 export { NeonTurns } from './tenants/provisioning/neon-turns.ts'
@@ -40,7 +42,7 @@ export default {
     const trace_id = newTraceId()
     const maintenance = warnOfLicenses(config, trace_id)
       .then(() => runMaintenance(config, trace_id, filesOf(env)))
-      .then(({ due }) => deliverDue(env, config, due))
+      .then(({ due, ringing }) => Promise.all([deliverDue(env, config, due), deliverDueEvents(env, config, ringing)]))
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)
       .finally(() => tendSigningKeys(env, config, trace_id))

@@ -83,7 +83,10 @@ export async function startWorkerd(
         RESTORE: { name: `restore-${name}`, className: 'Restore' },
         EMPTY: { name: `empty-${name}`, className: 'Empty' },
       },
-      durableObjects: { NEON_TURNS: { className: 'NeonTurns', useSQLite: true } },
+      durableObjects: {
+        BELLS: { className: 'Bells', useSQLite: true },
+        NEON_TURNS: { className: 'NeonTurns', useSQLite: true },
+      },
       unsafeDirectSockets: [{ host: '127.0.0.1', port: 0 }],
     })),
   }

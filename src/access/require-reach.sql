@@ -15,7 +15,7 @@ declare
   owner uuid;
   unit uuid;
   -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
-  is_common boolean := resource in ('role', 'permission', 'audience', 'provider');
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook');
 begin
   if me is null or access.scope() = 'all' then
     return;
@@ -46,6 +46,8 @@ begin
       select from freehold.audiences a where a.id = thing and resource = 'audience'
       union all
       select from freehold.providers p where p.id = thing and resource = 'provider'
+      union all
+      select from freehold.webhooks w where w.id = thing and resource = 'webhook'
     ) then
       return;
     end if;
@@ -87,6 +89,7 @@ begin
     when 'override' then 'user'
     when 'assignment' then 'user'
     when 'provider' then 'setting'
+    when 'webhook' then 'setting'
     else resource
   end || ':read');
   if far.scope = 'all'

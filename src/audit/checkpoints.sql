@@ -45,6 +45,7 @@ begin
     made.hash := sha256(coalesce(newest.hash, '') || access.canonical_checkpoint(made) || made.hash);
     insert into freehold.audit_checkpoints select made.*;
   end if;
+  perform access.number_events();
   return made.entries;
 end $$;
 

@@ -1,4 +1,4 @@
--- Alerts: a competency ends in 60, 30 or 7 days, and its holder and their manager are mailed.
+-- Alerts: a competency ends in 60, 30 or 7 days, and its holder, who is also notified, and their manager are mailed.
 --   access.alert_expiring_competencies    for the scheduled job
 --
 -- Threat: two jobs at once mail twice; or one that dies mails nobody. So one statement notes on each record of which
@@ -19,48 +19,62 @@ end;
 create function access.alert_expiring_competencies(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
+  due uuid[];
   mailed integer;
 begin
-  with due as (
+  with noted as (
     update freehold.competencies c
     set alerted_days = access.alert_days(c.expires_at)
-    from freehold.competency_types t
-    where t.id = c.type_id
-      and c.id in (
-        select x.id
-        from freehold.competencies x
-          join freehold.users u on u.id = x.user_id
-          join freehold.competency_types y on y.id = x.type_id
-        where x.revoked_at is null
-          and x.expires_at > now()
-          and x.expires_at <= now() + interval '60 days'
-          and x.verified_at is not null
-          and coalesce(x.alerted_days > access.alert_days(x.expires_at), true)
-          and y.retired_at is null
-          and access.is_present(u)
-          and not exists (
-            select
-            from freehold.competencies o
-            where o.user_id = x.user_id
-              and o.type_id = x.type_id
-              and o.level >= x.level
-              and o.verified_at is not null
-              and o.revoked_at is null
-              and coalesce(o.expires_at > x.expires_at, true))
-        order by x.expires_at, x.id
-        limit least(at_most, access.warnings_left() / 2)
-        for update of x skip locked
-        for key share of u skip locked
-      )
-    returning c.user_id, c.expires_at, t.name
-  ),
-  told as (
+    where c.id in (
+      select x.id
+      from freehold.competencies x
+        join freehold.users u on u.id = x.user_id
+        join freehold.competency_types y on y.id = x.type_id
+      where x.revoked_at is null
+        and x.expires_at > now()
+        and x.expires_at <= now() + interval '60 days'
+        and x.verified_at is not null
+        and coalesce(x.alerted_days > access.alert_days(x.expires_at), true)
+        and y.retired_at is null
+        and access.is_present(u)
+        and not exists (
+          select
+          from freehold.competencies o
+          where o.user_id = x.user_id
+            and o.type_id = x.type_id
+            and o.level >= x.level
+            and o.verified_at is not null
+            and o.revoked_at is null
+            and coalesce(o.expires_at > x.expires_at, true))
+      order by x.expires_at, x.id
+      limit least(at_most, access.warnings_left() / 2)
+      for update of x skip locked
+      for key share of u skip locked
+    )
+    returning c.id
+  )
+  select array_agg(n.id) into due from noted n;
+  -- In their list, too; the mail goes in any case.
+  perform access.notify(
+    c.user_id,
+    'competency_expires',
+    jsonb_build_object(
+      'competency', t.name, 'expires_at', to_char(c.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')),
+    resource_type => 'competency',
+    resource_id => c.id::text,
+    is_mailed => true)
+  from freehold.competencies c
+    join freehold.competency_types t on t.id = c.type_id
+  where c.id = any (due);
+  with told as (
     select
-      d.user_id,
-      string_agg(format('%s (%s)', d.name, to_char(d.expires_at at time zone 'utc', 'YYYY-MM-DD')), '; '
-        order by d.expires_at, d.name) as competencies
-    from due d
-    group by d.user_id
+      c.user_id,
+      string_agg(format('%s (%s)', t.name, to_char(c.expires_at at time zone 'utc', 'YYYY-MM-DD')), '; '
+        order by c.expires_at, t.name) as competencies
+    from freehold.competencies c
+      join freehold.competency_types t on t.id = c.type_id
+    where c.id = any (due)
+    group by c.user_id
   )
   select
     count(access.enqueue_mail(

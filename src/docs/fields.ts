@@ -153,6 +153,7 @@ export const BODIES: Record<string, unknown> = {
   adoptTenant: { ...TENANT, connection_string: CONNECTION },
   assignUserRole: { role_id: ID, ends_at: '2026-12-31T23:59:59Z' },
   changePassword: { current_password: 'Tr0ub4dor-and-3', new_password: 'Violet-Anchor-38' },
+  setNotificationPreferences: { delegation: { in_app: true, mail: 'digest' } },
   stepUp: { password: 'Tr0ub4dor-and-3' },
   changePasswordFormerly: { current_password: 'Tr0ub4dor-and-3', new_password: 'Violet-Anchor-38' },
   checkPermissions: { checks: [{ permission: 'document:read' }, { user_id: ID, any_of: ['document:read', 'document:approve'] }] },
@@ -166,6 +167,9 @@ export const BODIES: Record<string, unknown> = {
   createOverride: { permission: 'document:approve', effect: 'deny' },
   createPermission: { name: 'document:approve', description: 'Approve documents' },
   createPlan: { key: 'gold', name: 'Gold', limits: { max_users: 50 } },
+  createWebhook: { url: 'https://hooks.acme.example/in', kinds: ['user.created', 'role.*'] },
+  updateWebhook: { kinds: ['user.*'], is_paused: false },
+  replayWebhook: { after: 0 },
   createProvider: {
     name: 'google',
     type: 'google',

@@ -1,4 +1,5 @@
 /** What each operation does, by its operationId: what the summary leaves out. Permission and round trips are added to it. */
+import { events } from './texts-events.ts'
 import { people } from './texts-people.ts'
 
 export const TEXTS: Record<string, string> = {
@@ -147,6 +148,7 @@ export const TEXTS: Record<string, string> = {
   approveDelegation: 'It takes effect now, or at `starts_at`.',
   rejectDelegation: 'It never takes effect.',
   revokeDelegation: 'It has no effect from the next request on.',
+  ...events,
   ...people,
   listActivities: 'Filter by user, type, resource and time. What the caller may not see is left out.',
   createActivity:

@@ -9,6 +9,7 @@ import { makeCtx, type Need, type Realm, type StepUp } from '../kernel/context.t
 import { Problem } from '../kernel/problem.ts'
 import { type Bearer, claimed, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
+import { ring } from './bells.ts'
 import { accessTokenOf, ownHost, selectAccount } from './cookies.ts'
 import { apiKey, readCredential } from './credential.ts'
 import { failuresOf, limitPrincipal, tellPolicy } from './rate-limit.ts'
@@ -24,6 +25,7 @@ export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
     reloadRealm: c.get('reloadRealm'),
     reportActivity: c.get('reportActivity'),
     countUse: c.get('countUse'),
+    ring: (rung) => ring(c, rung),
     request: c.get('facts'),
     need,
     ...caller,

@@ -7,6 +7,7 @@
 import { z } from '@hono/zod-openapi'
 import { encodeHexLowerCase } from '@oslojs/encoding'
 import type { Context } from 'hono'
+import type { Ctx } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { AppEnv } from './app-env.ts'
 import { onError } from './failures.ts'
@@ -27,9 +28,9 @@ const LOOK_MS = 1_000
 /** Some five minutes. */
 const MOST_LOOKS = 300
 /** When a client opens the stream again that ended without an `end`. */
-const RETRY_MS = 2_000
+export const RETRY = 'retry: 2000\n\n'
 /** A comment, which also keeps proxies from taking the connection for dead. */
-const NOTHING_NEW = ':\n\n'
+export const NOTHING_NEW = ':\n\n'
 
 type Followed<T> = {
   /** The name of its events. */
@@ -51,7 +52,11 @@ export async function follow<T>(c: Context<AppEnv>, followed: Followed<T>): Prom
   const first = await followed.look()
   if (rest === 'end' && followed.isOver(first) && known === (await idOf(first))) return c.body(null, 204)
   // Pulled: what comes next is looked for once the reader has taken what came before, and never after they cancelled.
-  const events = eventsOf(c, followed, first, known)
+  return streamed(c, eventsOf(c, followed, first, known))
+}
+
+/** Answers with events that are written one after another, each once the reader took the one before. `left`: they are gone. */
+export function streamed(c: Context<AppEnv>, events: AsyncGenerator<string>, left = () => {}): Response {
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -60,18 +65,24 @@ export async function follow<T>(c: Context<AppEnv>, followed: Followed<T>): Prom
         else controller.enqueue(encoder.encode(value))
       },
       async cancel() {
-        await events.return()
+        left()
+        await events.return(undefined)
       },
     },
     { highWaterMark: 0 },
   )
+  const headers = { 'Content-Type': EVENT_STREAM, 'Cache-Control': 'no-store, no-transform' }
+  if (c.req.method === 'HEAD') {
+    left()
+    return c.body(null, 200, headers)
+  }
   // Compressing would keep an event back until a block is full.
-  return c.body(body, 200, { 'Content-Type': EVENT_STREAM, 'Cache-Control': 'no-store, no-transform' })
+  return c.body(body, 200, headers)
 }
 
 /** The stream, piece by piece. */
 async function* eventsOf<T>(c: Context<AppEnv>, { event, look, isOver }: Followed<T>, first: T, known: string) {
-  yield `retry: ${RETRY_MS}\n\n`
+  yield RETRY
   const ctx = c.get('ctx')
   let [state, sent] = [first, known]
   try {
@@ -83,18 +94,24 @@ async function* eventsOf<T>(c: Context<AppEnv>, { event, look, isOver }: Followe
       if (isOver(state)) yield written('end', '{}', `${id}.end`)
       if (isOver(state) || looks === MOST_LOOKS) return
       await scheduler.wait(LOOK_MS)
-      // The admission knows sessions and keys, and not when a token expires.
-      if (ctx.bearer && ctx.bearer.expires_at.getTime() <= Date.now()) throw new Problem('token_expired')
+      if (isExpired(ctx)) throw new Problem('token_expired')
       await limitPrincipal(c, ctx)
       state = await look()
     }
   } catch (error) {
-    yield written('error', await onError(error as Error, c).text())
+    yield await writtenError(c, error)
   }
 }
 
+/** Whether the token of a stream has expired meanwhile: the admission knows sessions and keys, and not when a token expires. */
+export const isExpired = ({ bearer }: Pick<Ctx, 'bearer'>) => bearer !== null && bearer.expires_at.getTime() <= Date.now()
+
+/** The last event of a stream that is refused or fails. */
+export const writtenError = async (c: Context<AppEnv>, error: unknown) =>
+  written('error', await onError(error as Error, c).text())
+
 /** One event; `data` is JSON, which has no line breaks. */
-const written = (event: string, data: string, id?: string) =>
+export const written = (event: string, data: string, id?: string) =>
   `${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${data}\n\n`
 
 /** The same for the same state, in any isolate: 16 hexadecimal digits. */

@@ -2,6 +2,7 @@
  * Resolves the realm of a request. Each plane (tenant, platform) does so in its own way. The two ways, and the counter of API key
  * uses, belong to rooms above this one, so app.ts passes them in.
  */
+import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { matchedRoutes } from 'hono/route'
 import type { Config } from '../kernel/config.ts'
@@ -24,6 +25,9 @@ function licenseHeader({ license }: Realm): string | null {
   const until = `expires="${license.licensed_until}", read-only-from="${license.read_only_from}"`
   return Date.parse(license.read_only_from) <= Date.now() ? `${until}, read-only` : until
 }
+
+/** Whether a request may have written to the audit, beside that it was refused: of those that read, an export does. */
+const mayWrite = (c: Context<AppEnv>) => !/^(GET|HEAD)$/.test(c.req.method) || /export/.test(c.req.path)
 
 /** The parts of a request that a plane may use. */
 export type PlaneRequest = {
@@ -52,8 +56,8 @@ export type RealmSource = {
   admitsPage: AdmitsPage
   /** Loads the realm again, bypassing all caches. */
   reloadRealm: () => Promise<Realm | null>
-  /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
-  reportActivity: (realm: Realm) => Promise<unknown> | null
+  /** Reports activity in the realm, and what it may have written, so that maintenance includes it; null if that was reported already. */
+  reportActivity: (realm: Realm, how: 'wrote' | 'refused' | 'read') => Promise<unknown> | null
   /** Whether the database of the realm has an older schema than this Worker is made for. */
   isBehind: (realm: Realm) => boolean
   /** Has a realm migrated that is behind; null if that was asked for already. */
@@ -95,7 +99,7 @@ export const plane = (
     if ('moved_to' in realm) return answerMoved(c, realm)
     c.set('realm', realm)
     c.set('reloadRealm', source.reloadRealm)
-    c.set('reportActivity', () => source.reportActivity(realm))
+    c.set('reportActivity', () => source.reportActivity(realm, mayWrite(c) ? 'wrote' : c.error ? 'refused' : 'read'))
     c.set('countUse', countUse)
     const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)
     if (bearerElsewhere)

@@ -104,11 +104,12 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, alongside the request; null if that was reported already. */
   reportActivity: () => Promise<unknown> | null
-  /** Counts one use of an API key. */
   countUse: (ctx: Ctx, prefix: string) => void
+  /** Rings the streams of users to whom a committed transaction has told something: their ids, with commas. */
+  ring: (rung: string | null | undefined) => void
 }
 
-export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Parts): Ctx {
+export function makeCtx({ reloadRealm, reportActivity, countUse, ring, ...parts }: Parts): Ctx {
   const { bearer, key } = parts
   const credential = bearer
     ? (bearer.external ?? { session_id: bearer.session_id, user_id: bearer.user_id, proof: bearer.proof })
@@ -130,10 +131,8 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
       return (asked as { rows: { answer: T }[] }).rows[0]?.answer as T
     },
     async call<T>(call: SQL) {
-      const results = (await link.send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer`)])) as {
-        rows: { answer: T }[]
-      }[]
-      const answer = results.at(-1)?.rows[0]
+      const results = await link.send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer, ${RUNG}`)])
+      const answer = (results.at(-1) as { rows: { answer: T }[] }).rows[0]
       if (!answer) throw new Error('A public endpoint returned no row.')
       return answer.answer
     },
@@ -153,7 +152,7 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
         credential: JSON.stringify(credential),
         request: JSON.stringify(parts.request),
       }
-      const last = key || parts.request.method === 'GET' ? [] : [TOUCH]
+      const last = parts.request.method === 'GET' || (key && only_reads) ? [] : [TOUCH]
       const results = await link
         .send((realm, readOnly) => [
           ...asApp(realm),
@@ -199,11 +198,10 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ...parts }: Par
     async once(realm: Realm, list: Statements, readOnly = false): Promise<unknown[]> {
       ctx.trips++
       try {
-        return (await requireJson(
-          connect(realm.database_url, undefined, readOnly).batch(
-            list(realm, readOnly) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]],
-          ),
-        )) as unknown[]
+        const sent = list(realm, readOnly) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]
+        const results = (await requireJson(connect(realm.database_url, undefined, readOnly).batch(sent))) as unknown[]
+        ring((results.at(-1) as { rows?: { rung?: string }[] } | undefined)?.rows?.[0]?.rung)
+        return results
       } finally {
         const reported = reportActivity()
         if (reported) parts.later(reported)
@@ -237,8 +235,10 @@ const ADMIT = admitting((admission) => sql`select ${admission} as principal`)
 export const question = (call: SQL): Question =>
   admitting((admission) => sql`select a.principal, ${call} as answer from (select ${admission} as principal offset 0) a`)
 
+/** Whom the transaction told something; evaluated after what stands before it. A database that is a version behind tells nobody. */
+const RUNG = sql`nullif(current_setting('access.rung', true), '') as rung`
 /** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
-const TOUCH = fixed(build.execute(sql`select access.touch()`))
+const TOUCH = fixed(build.execute(sql`select access.touch(), ${RUNG}`))
 
 /** True for an error that a statement after the admission raised; FR200 is no failure (src/idempotency). */
 const wasAdmitted = (error: unknown) => /^(FH4(00|04|09|22)|FR200|2[23])/.test(dbError(error)?.code ?? '')

@@ -28,6 +28,7 @@ declare
   made freehold.mails;
   reached text;
 begin
+  perform access.notify_of_mail(enqueue_mail.kind, subject, enqueue_mail.data);
   insert into freehold.mails (id, kind, channel, user_id, recipient, locale, data, secrets_encrypted, trace_id)
   values (
     gen_random_uuid(),

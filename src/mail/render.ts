@@ -12,6 +12,7 @@ import type { MailLook } from './outbox.ts'
 import { en } from './templates/en.ts'
 import { es } from './templates/es.ts'
 import { KINDS, type MailKind, type MailLanguage, type Template } from './templates/template.ts'
+import { digestOf, TOLD_MOMENTS } from './templates/told.ts'
 
 export type Rendered = { subject: string; text: string; html: string }
 
@@ -54,7 +55,7 @@ const OURS: Record<Page, string> = {
   cancel_erasure: '/cancel-erasure',
 }
 const NO_LOOK: MailLook = { name: null, accent_color: null, links: {} }
-const MOMENTS = ['until', 'expires_at', 'read_only_from', 'erase_at']
+const MOMENTS = ['until', 'expires_at', 'read_only_from', 'erase_at', ...TOLD_MOMENTS]
 /** Values that are validated addresses: a recipient must see exactly which. */
 const ADDRESSES = ['new_email', 'accepted_by']
 const LONGEST_NAME = 60
@@ -73,7 +74,8 @@ export function render(realm: Pick<Realm, 'legal_name' | 'is_demo' | 'url'>, wan
   const { kind, channel, locale, name, timezone, data, secrets, look = NO_LOOK } = wanted
   if (!isKind(kind)) throw new Error(`There is no template for mails of the kind ${kind}.`)
   const [code, language] = mailLanguageOf(locale)
-  const template = language.mails[kind]
+  const list = kind === 'notifications' && Array.isArray(data.items) ? digestOf(code, data.items) : null
+  const template = { ...language.mails[kind], ...list?.template }
   const { token } = secrets
   const greeted = name !== null && isName(name)
   const to = (page: Page) =>
@@ -84,7 +86,9 @@ export function render(realm: Pick<Realm, 'legal_name' | 'is_demo' | 'url'>, wan
     url: realm.url,
     login: to('login'),
     ...(greeted && { name: withoutUrls(name) }),
-    ...Object.fromEntries(Object.entries(data).map(([key, value]) => [key, shown(key, value, code, timezone)])),
+    ...Object.fromEntries(
+      Object.entries({ ...data, ...list?.values }).map(([key, value]) => [key, shown(key, value, code, timezone)]),
+    ),
     ...(secrets.code !== undefined && { code: secrets.code }),
     ...(token !== undefined && page && { token, link: `${to(page)}#token=${encodeURIComponent(token)}` }),
   }
@@ -144,7 +148,7 @@ const withoutUrls = (text: string) =>
 
 /** A value of the template that is not secret, as it is printed. */
 function shown(key: string, value: unknown, code: string, timezone: string | null): unknown {
-  if (MOMENTS.includes(key)) return moment(value, code, timezone)
+  if (MOMENTS.includes(key.replace(/^told\d+_/, ''))) return moment(value, code, timezone)
   return typeof value === 'string' && !ADDRESSES.includes(key) ? withoutUrls(value) : value
 }
 

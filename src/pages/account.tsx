@@ -40,6 +40,7 @@ export const Frame = ({ visit: { words }, at, children }: FrameProps) => (
       {(
         [
           [ACCOUNT, words.account.title],
+          ['/account/notifications', words.notifications.title],
           ['/account/passkeys', words.passkeys.title],
           ['/account/api-keys', words.keys.title],
           ['/account/data', words.data.title],

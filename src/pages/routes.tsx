@@ -18,6 +18,7 @@ import { keyDoors } from './keys.tsx'
 import { loginDoors } from './login.tsx'
 import { loginDoorsElsewhere } from './logins.tsx'
 import { mfaDoors } from './mfa.tsx'
+import { notificationDoors } from './notifications.tsx'
 import { passkeyDoors } from './passkeys.tsx'
 import { passwordDoors } from './password.tsx'
 import { registerDoors } from './register.tsx'
@@ -43,6 +44,7 @@ export const doors: Door[] = [
   ...keyDoors,
   ...dataDoors,
   ...loginDoorsElsewhere,
+  ...notificationDoors,
   ...stepUpDoors,
   ...passkeyDoors,
 ]

@@ -54,6 +54,8 @@ export const PersonalData = z
     passkeys: Rows,
     mail_attempts: Rows,
     mails: Rows,
+    notifications: Rows,
+    notification_preferences: Rows,
     activities: Rows.openapi({ description: 'What the person did, oldest first' }),
   })
   .openapi('PersonalData')
@@ -72,7 +74,14 @@ export async function exportMe(ctx: Ctx, format: 'json' | 'zip') {
   if (!answered)
     throw new Problem('rate_limited', 'Your data was exported ten times within the hour.', { headers: { 'Retry-After': '600' } })
   // A database that is a version behind has no such tables.
-  const tables = { employee: [], competencies: [], invitations: [], ...answered }
+  const tables = {
+    employee: [],
+    competencies: [],
+    invitations: [],
+    notifications: [],
+    notification_preferences: [],
+    ...answered,
+  }
   async function* activities(): AsyncGenerator<Row[]> {
     for (let read = rowsOf<{ answer: Page }>(first)[0]?.answer; read; ) {
       yield read.data

@@ -141,7 +141,12 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{mail_id,started_at,finished_at,outcome,detail}', '{id}', 'delete'),
     (62, 'freehold.mails', 'mails', 'x.user_id = $1', 'x.recipient = any ($2) or access.is_named_in(x.data, $2)',
       '{id,kind,channel,recipient,locale,data,state,created_at,finished_at}',
-      '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete')
+      '{user_id,secrets_encrypted,trace_id,attempts,next_at,lease_until}', 'delete'),
+    -- Also what others were told of the person; after what mails, and so tells, at the end.
+    (63, 'freehold.notifications', 'notifications', 'x.user_id = $1', 'x.about_id = $1 or access.is_named_in(x.params, $2)',
+      '{id,kind,event,params,resource_type,resource_id,created_at,read_at}', '{user_id,about_id,is_listed,mail}', 'delete'),
+    (64, 'freehold.notification_preferences', 'notification_preferences', 'x.user_id = $1', null,
+      '{kinds,updated_at}', '{user_id}', 'delete')
 $$;
 
 -- A text as a pattern that matches it and nothing else.

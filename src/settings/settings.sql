@@ -180,5 +180,5 @@ call access.protect('freehold.tenant', 'setting',
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
     registration,registration_domains,registration_role,delegation_approval,max_delegations,
     mfa_required,mfa_required_roles,mfa_grace_days,mfa_remember_days,
-    mail_per_recipient_hour,mail_per_day,name,accent_color,links,origins}',
+    mail_per_recipient_hour,mail_per_day,notification_days,name,accent_color,links,origins}',
   deletes => false);

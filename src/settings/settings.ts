@@ -97,6 +97,7 @@ const Editable = z.object({
     description: 'Mails and texts of the tenant in a day (UTC), of which a quarter is kept for those that take a login',
   }),
   max_delegations: whole(1, 200).openapi({ description: 'Delegations of one delegator that have not ended' }),
+  notification_days: whole(1, 365).openapi({ description: 'Days for which notifications are kept' }),
   name: Name(70)
     .nullable()
     .openapi({ description: 'What pages and mails call the tenant. null: its legal name.', example: 'Acme' }),

@@ -82,6 +82,8 @@ export const tenant = freehold.table(
     mail_per_day: integer().notNull().default(2000),
     /** How many delegations that have not ended a user can have as their delegator. */
     max_delegations: integer().notNull().default(50),
+    /** For how many days notifications are kept (src/notifications). */
+    notification_days: integer().notNull().default(90),
     /** What its pages and mails are called and look like (look.ts): null takes the legal name, and the default colour. */
     name: text(),
     accent_color: text(),
@@ -95,6 +97,7 @@ export const tenant = freehold.table(
     check('tenant_origins', sql`cardinality(${t.origins}) <= 50 and octet_length(array_to_string(${t.origins}, '')) <= 12750`),
     check('tenant_is_one', sql`${t.one}`),
     check('tenant_second_factor', sql`cardinality(${t.mfa_required_roles}) <= 50 and ${t.mfa_grace_days} between 0 and 90`),
+    check('tenant_notification_days', sql`${t.notification_days} between 1 and 365`),
     check('tenant_remembered', sql`${t.mfa_remember_days} between 0 and 30`),
     check(
       'tenant_token_permissions',

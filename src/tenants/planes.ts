@@ -4,6 +4,7 @@ import { renamed } from '../http/renamed.ts'
 import { Problem } from '../kernel/problem.ts'
 import { tenantUrl } from '../names/hosts.ts'
 import { reportActivity } from './maintenance/queue.ts'
+import { checkpointSoon } from './maintenance/soon.ts'
 import { migrateOnTouch } from './migration/touch.ts'
 import { OLDER } from './migration/versions.ts'
 import { admitsPageOf } from './registry/page-origins.ts'
@@ -56,7 +57,13 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     realm: () => load(false),
     admitsPage: admitsPageOf(sources, reloadRealm),
     reloadRealm,
-    reportActivity: (realm) => reportActivity(config, realm.id),
+    reportActivity: (realm, how) => {
+      const work = [
+        reportActivity(config, realm.id),
+        how === 'read' ? null : checkpointSoon(config, realm, how === 'wrote'),
+      ].filter((one) => one !== null)
+      return work.length ? Promise.all(work) : null
+    },
     // An entry that an earlier release wrote does not say.
     isBehind: ({ schema_version }) => schema_version === null || OLDER.includes(schema_version),
     migrate: (realm) => migrateOnTouch(env, config, realm.id),

@@ -20,15 +20,20 @@ const APP_MAY_CALL = [
   'access.begin_step_up(uuid,text)',
   'access.begin_totp(uuid,text,text)',
   'access.begin_verification(uuid,text,bytea)',
+  'access.begin_webhook_test(uuid)',
   'access.cancel_erasure()',
   'access.cancel_erasure_by_token(uuid,text,bytea,jsonb)',
   'access.cancel_erasure_of(uuid)',
+  'access.checkpoint_soon(uuid,text)',
   'access.claim_mails(uuid,text,integer,jsonb)',
+  'access.claim_webhooks(uuid,text,integer)',
   'access.claims()',
+  'access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean)',
   'access.count_documents(integer)',
   'access.count_key_uses(uuid,text,uuid,integer,jsonb)',
   'access.enable_totp(uuid,text,text,bigint,jsonb)',
   'access.end_organization(uuid,text,text,boolean)',
+  'access.end_webhook_test(uuid,jsonb)',
   'access.erasure()',
   'access.explain(uuid,timestamp with time zone)',
   'access.export_activities(timestamp with time zone,uuid,integer,integer)',
@@ -71,9 +76,12 @@ const APP_MAY_CALL = [
   'access.me()',
   'access.merged(jsonb,jsonb)',
   'access.metadata(uuid)',
+  'access.new_notifications(timestamp with time zone)',
   'access.new_username(text,text)',
+  'access.notification_preferences()',
   'access.origins(uuid)',
   'access.own_invitations()',
+  'access.own_notifications(boolean,timestamp with time zone,uuid,integer)',
   'access.pending_totp(uuid,text)',
   'access.permission()',
   'access.phone_code(uuid,text,text,text)',
@@ -83,6 +91,9 @@ const APP_MAY_CALL = [
   'access.put_units(uuid,uuid[])',
   'access.reach_competency(uuid)',
   'access.reach_competency_type(uuid)',
+  'access.read_events(bigint,integer,boolean)',
+  'access.read_notification(uuid)',
+  'access.read_notifications()',
   'access.reads_users_of(uuid)',
   'access.record_custom_activity(text,text,text,text,integer,jsonb,jsonb)',
   'access.record_export(jsonb)',
@@ -93,6 +104,7 @@ const APP_MAY_CALL = [
   'access.registration_terms(uuid)',
   'access.reinstate_employee(uuid)',
   'access.remembered_sessions(uuid)',
+  'access.replay_webhook(uuid,bigint)',
   'access.request_email_change(uuid,text,uuid,text,text,bytea,text)',
   'access.request_email_login(uuid,text,text,bytea,bytea,bytea,text,jsonb)',
   'access.request_erasure(uuid,text,bytea,text,text)',
@@ -112,6 +124,7 @@ const APP_MAY_CALL = [
   'access.sensitive_of(uuid[])',
   'access.session()',
   'access.set_groups(uuid,jsonb)',
+  'access.set_notification_preferences(jsonb)',
   'access.set_own_avatar(text)',
   'access.start_registration(uuid,text,bytea,bytea,jsonb,text,text,jsonb)',
   'access.step_up_by_code(uuid,text,bigint,text)',
@@ -124,6 +137,7 @@ const APP_MAY_CALL = [
   'access.token_providers(uuid,text)',
   'access.touch()',
   'access.unlock(uuid)',
+  'access.unread_notifications()',
   'access.update_me(jsonb)',
   'access.usage()',
   'access.verify_competency(uuid,timestamp with time zone)',
@@ -161,6 +175,9 @@ const APP_MAY_READ = [
     'units',
     'user_roles',
     'users',
+    'webhook_deliveries',
+    'webhook_progress',
+    'webhooks',
   ],
 ]
 
@@ -182,6 +199,7 @@ const APP_MAY_INSERT = [
   'units',
   'user_roles',
   'users',
+  'webhooks',
 ]
 const APP_MAY_UPDATE = [
   'api_keys',
@@ -203,6 +221,7 @@ const APP_MAY_UPDATE = [
   'units',
   'user_roles',
   'users',
+  'webhooks',
 ]
 
 let tenant: Database
@@ -295,8 +314,19 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       ),
     ).toEqual(
       where === 'the master'
-        ? ['audiences', 'competencies', 'external_identities', 'licenses', 'logo', 'passkeys', 'plans', 'providers', 'units']
-        : ['audiences', 'competencies', 'external_identities', 'logo', 'passkeys', 'providers', 'units'],
+        ? [
+            'audiences',
+            'competencies',
+            'external_identities',
+            'licenses',
+            'logo',
+            'passkeys',
+            'plans',
+            'providers',
+            'units',
+            'webhooks',
+          ]
+        : ['audiences', 'competencies', 'external_identities', 'logo', 'passkeys', 'providers', 'units', 'webhooks'],
     )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'
@@ -355,7 +385,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'date', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids', 'kinds')`,
     )
     expect(rows).toEqual([])
   })

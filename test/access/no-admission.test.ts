@@ -52,6 +52,9 @@ const TABLES = [
   'units',
   'user_roles',
   'users',
+  'webhook_deliveries',
+  'webhook_progress',
+  'webhooks',
 ]
 /** What the app login sees of every table that it may read, after `statements`, in the same transaction. */
 async function seen(...statements: SQL[]): Promise<number> {

@@ -18,8 +18,8 @@ type Member = Awaited<ReturnType<typeof addMember>>
 const NOBODY = '0d9c1a52-7c1e-4b39-9d0d-3c8f3f0b8a11'
 /** Operators hold permissions for tenants and their migrations at scope all or not at all, and the admission refuses who does not hold one. */
 const WHOLE = /^\/platform\/v1\/(tenants|migrations|doctor)/
-/** The caller's own keys and identities: nobody reads those of others there. */
-const OWN = /\/(api-keys|passkeys|identities)\/\{id\}/
+/** The caller's own keys, identities and notifications: nobody reads those of others there. */
+const OWN = /\/(api-keys|passkeys|identities|notifications)\/\{id\}/
 
 let routes: Route[]
 const here = {} as Record<
@@ -86,6 +86,9 @@ async function cast(at: string, realm: Inside) {
     sql`insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id)
       select gen_random_uuid(), ${other.id}, p.id, 'see', 'see', 'see' from freehold.providers p where p.name = 'see' returning id, provider_id`,
   )
+  const [webhook] = await realm.asOwner(
+    sql`insert into freehold.webhooks (id, url, secret_encrypted, is_paused) values (gen_random_uuid(), 'https://see.test', 'see', true) returning id`,
+  )
   const [employee] = await realm.asOwner(
     sql`insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name)
       values (gen_random_uuid(), ${other.id}, 'dni', 'see', 'see', 'see') returning id`,
@@ -119,6 +122,7 @@ async function cast(at: string, realm: Inside) {
       delegations: delegation,
       audiences: audience?.id,
       settings: external?.provider_id,
+      webhooks: webhook?.id,
     }
     const more: Record<string, string> = {
       roles: row?.role,
@@ -144,6 +148,7 @@ const BODIES: [RegExp, object][] = [
   [/^POST .*(reset-password|rotate)/, {}],
   [/^POST .*competencies.*revoke/, { reason: 'x' }],
   [/^POST .*(erase|impersonate|terminate)/, { reason: 'x' }],
+  [/^POST .*replay/, { after: 0 }],
   [/^PATCH .*(api-keys|passkeys)/, { name: 'renamed' }],
   [/^PATCH/, {}],
 ]

@@ -25,6 +25,7 @@ const WRITTEN: Record<string, unknown> = {
   activity_type: 'THING_DONE',
   effect: 'deny',
   code: '123456',
+  after: 0,
   ends_at: '2999-01-01T00:00:00Z',
   checks: [{ permission: 'unit:read' }],
   permissions: ['unit:read'],
@@ -37,6 +38,7 @@ const BESIDE: Record<string, object> = {
   '/delegations': { permissions: ['unit:read'] },
   '/competency-types': { kind: 'training' },
   '/competencies': { level: 3, issued_at: '2026-01-15' },
+  '/webhooks': { url: 'https://hooks.acme.example' },
   '/settings/providers': { type: 'oidc', issuer: 'https://id.acme.example' },
 }
 

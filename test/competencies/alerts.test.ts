@@ -68,6 +68,10 @@ describe('an alert', () => {
     const day = (days: number) => new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10)
     const competencies = `Crane (${day(6)}); Scale (${day(50)})`
     expect(await mails(user)).toMatchObject([{ kind: 'competency_expires', data: { competencies } }])
+    const noticed = await realm.asOwner(
+      sql`select event, params ->> 'competency' as competency, mail from freehold.notifications where user_id = ${user} order by 2`,
+    )
+    expect(noticed).toEqual(['Crane', 'Scale'].map((competency) => ({ event: 'competency_expires', competency, mail: null })))
     expect(await mails(id.boss ?? '')).toMatchObject([
       { kind: 'competency_expires_of_other', data: { competencies, person: 'Cyan Okonkwo' } },
     ])

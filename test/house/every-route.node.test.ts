@@ -149,8 +149,7 @@ function send(sent: Sent): Promise<Answer> {
       (response) => {
         const parts: Buffer[] = []
         response.on('data', (part) => parts.push(part))
-        response.on('error', fail)
-        response.on('end', () => {
+        const answered = () => {
           const sent = Buffer.concat(parts)
           const text = (response.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent).toString()
           const seen = new Headers(
@@ -164,7 +163,15 @@ function send(sent: Sent): Promise<Answer> {
               ...unguarded(path, { headers: seen }, policyOf(path, status)).map((lack) => `${method} ${path} ${status} ${lack}`),
             )
           done({ status, headers: seen, text, body: isJson ? JSON.parse(text) : text })
-        })
+        }
+        response.on('end', answered)
+        // A stream does not end while it is read.
+        if (method === 'GET' && response.headers['content-type'] === 'text/event-stream')
+          response.once('data', () => {
+            answered()
+            response.destroy()
+          })
+        else response.on('error', fail)
       },
     )
     asking.on('error', fail)

@@ -50,6 +50,7 @@ const HANDED_ON = [
   'src/tenants/registry/origins.ts: NOT_OWN',
   // Why an issuer is none that is taken, in src/providers/urls.ts.
   'src/providers/providers.ts: fault',
+  'src/webhooks/webhooks.ts: fault',
   // What a schema finds.
   'src/http/issues.ts: detailOf(issue)',
   'src/users/import-lines.ts: said.fault',

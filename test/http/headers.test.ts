@@ -42,7 +42,12 @@ describe('an answer', () => {
       // What would end the session goes without it.
       for (const credential of /logout/.test(path) ? [{}] : [{}, right]) {
         const headers: Record<string, string> = { ...(sent ? sent.headers : {}), ...credential }
-        const heard = await knock(url, { method, ...(sent && { body: sent.body }), headers })
+        // A stream does not end while it is read.
+        const heard = await knock(url, {
+          method: path.endsWith('/stream') ? 'HEAD' : method,
+          ...(sent && { body: sent.body }),
+          headers,
+        })
         expect(unguarded(path, heard), `${name} ${heard.status}`).toEqual([])
         statuses.add(heard.status)
       }

@@ -30,9 +30,10 @@ const OTHERS = [
   /\/restore-point(\/\{restore_id\}\/(confirm|return))?$/,
   /^\/platform\/v1\/migrations$/,
   /^\/platform\/v1\/doctor\/(fix|remove)$/,
-  /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|move|rotate-keys|rotate-signing-key|rotate-credentials|unlock|reset-mfa|erase|impersonate|reset-password|approve|reject|verify|revoke|resend|terminate|reinstate|end)$/,
+  /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|move|rotate-keys|rotate-signing-key|rotate-credentials|unlock|reset-mfa|erase|impersonate|reset-password|approve|reject|verify|revoke|resend|terminate|reinstate|end|read|read-all)$/,
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
+  /^\/api\/v1\/webhooks\/\{id\}\/(rotate|test|replay)$/,
   // Of strangers, or of whoever was invited: the token works once.
   /^\/api\/v1\/invitations\/(accept|preview)$/,
 ]
@@ -91,7 +92,7 @@ function expectNew(path: string, answer: Answer) {
 
 /** The answer without what is shown only once. */
 function withoutSecret(body: any) {
-  const { key, initial_password, ...rest } = body
+  const { key, secret, initial_password, ...rest } = body
   if (rest.initial_admin) {
     const { password, ...admin } = rest.initial_admin
     return { ...rest, initial_admin: admin }

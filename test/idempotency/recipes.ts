@@ -95,6 +95,13 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       other: provider(),
       bad: { ...provider(), issuer: 'http://id.once.example' },
     }),
+    '/api/v1/webhooks': async () => ({
+      path: '/api/v1/webhooks',
+      body: { url: 'https://hooks.once.example/in' },
+      other: { url: 'https://hooks.once.example/other' },
+      bad: { url: 'http://hooks.once.example/in' },
+      secret: (made) => made.secret,
+    }),
     '/api/v1/organizations': async () => ({
       path: '/api/v1/organizations',
       body: { name: newName() },

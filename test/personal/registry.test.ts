@@ -29,6 +29,7 @@ beforeAll(async () => {
 const NOBODYS = [
   'access.daily_counts',
   'access.dropped_mails',
+  'access.event_spans',
   'access.external_tokens',
   'access.key_counters',
   'access.limits',
@@ -50,6 +51,9 @@ const NOBODYS = [
   'freehold.roles',
   'freehold.tenant',
   'freehold.units',
+  'freehold.webhook_deliveries',
+  'freehold.webhook_progress',
+  'freehold.webhooks',
 ]
 /** The audit: read in pages, and erased by access.erase_detail. */
 const AUDIT = ['freehold.audit_detail', 'freehold.audit_log']

@@ -435,8 +435,8 @@ export const FAULTS: Fault[] = [
   {
     name: 'a stream goes on with a token that has expired',
     file: 'src/http/events.ts',
-    text: 'ctx.bearer && ctx.bearer.expires_at.getTime() <= Date.now()',
-    becomes: 'ctx.bearer && ctx.bearer.expires_at.getTime() <= 0',
+    text: 'bearer !== null && bearer.expires_at.getTime() <= Date.now()',
+    becomes: 'bearer !== null && bearer.expires_at.getTime() <= 0',
     noticed: ['test/tenants/migration-events.test.ts', 'end with the refusal'],
   },
   {

@@ -60,6 +60,7 @@ describe('the settings', () => {
       mail_per_recipient_hour: 5,
       mail_per_day: 2000,
       max_delegations: 50,
+      notification_days: 90,
       name: null,
       accent_color: null,
       links: { verify_email: null, reset_password: null, email_change: null, login: null, email_login: null },

@@ -19,7 +19,7 @@ import { stepNames } from '../../../src/tenants/provisioning/steps.ts'
 import { publish } from '../../../src/tenants/registry/publishing.ts'
 import { lookUp } from '../../../src/tenants/registry/registry.ts'
 
-export { Migration, Move, NeonTurns, Provisioning, Restore } from '../../../src/index.ts'
+export { Bells, Migration, Move, NeonTurns, Provisioning, Restore } from '../../../src/index.ts'
 
 /** As many steps as provisioning takes, with its two at the end, or as many as are asked for; and nothing in them. */
 export class Empty extends WorkflowEntrypoint {
@@ -70,6 +70,7 @@ bare.get('/bench/me', async (c) => {
         reloadRealm: async () => null,
         reportActivity: () => null,
         countUse: () => {},
+        ring: () => {},
         later: () => {},
       }),
     ),

@@ -8,10 +8,12 @@ import { external } from './external.ts'
 import { factors } from './factors.ts'
 import { impersonation } from './impersonation.ts'
 import { invitations } from './invitations.ts'
+import { notifications } from './notifications.ts'
 import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
 import { problems } from './problems.ts'
+import { webhooks } from './webhooks.ts'
 import { worker } from './worker.ts'
 
 export type Spanish = { problems: typeof problems; sentences: [english: string, spanish: string][] }
@@ -30,7 +32,9 @@ export const spanish: Spanish = {
     factors,
     impersonation,
     invitations,
+    notifications,
     organizations,
     personal,
+    webhooks,
   ].flatMap((table) => Object.entries(table)),
 }

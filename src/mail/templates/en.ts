@@ -142,6 +142,11 @@ export const en: MailLanguage = {
     },
     ...competencies.en,
     ...invitations.en,
+    // Its paragraphs are those of what it lists (told.ts).
+    notifications: {
+      subject: '{tenant}: what is new for you',
+      paragraphs: ['There is something new for you at {tenant}: {url}/account/notifications'],
+    },
     register: {
       subject: '{tenant}: confirm your address',
       paragraphs: [

@@ -142,6 +142,11 @@ export const es: MailLanguage = {
     },
     ...competencies.es,
     ...invitations.es,
+    // Its paragraphs are those of what it lists (told.ts).
+    notifications: {
+      subject: '{tenant}: novedades para ti',
+      paragraphs: ['Hay novedades para ti en {tenant}: {url}/account/notifications'],
+    },
     register: {
       subject: '{tenant}: confirma tu dirección',
       paragraphs: [

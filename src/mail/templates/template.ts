@@ -32,6 +32,7 @@ export const KINDS = {
   erasure_cancelled: [],
   competency_expires: ['competencies'],
   competency_expires_of_other: ['competencies', 'person'],
+  notifications: [],
   impersonated: ['impersonator', 'reason', 'until'],
 } as const satisfies Record<string, readonly string[]>
 

@@ -1,4 +1,4 @@
-/** What the pages of the own data and of logins from elsewhere say. */
+/** What the pages of the own data, of logins from elsewhere and of notifications say. */
 export type DataWords = {
   data: {
     title: string
@@ -19,6 +19,22 @@ export type DataWords = {
     erased_at: string
     is_open: string
     by_admin: string
+    keep: string
+  }
+  notifications: {
+    title: string
+    none: string
+    unread: string
+    read: string
+    read_of: string
+    read_all: string
+    older: string
+    choose: string
+    choose_lead: string
+    in_app: string
+    mail: string
+    mails: { now: string; digest: string; off: string }
+    kinds: { security: string; competency: string; invitation: string; delegation: string; license: string }
     keep: string
   }
   logins: {

@@ -1,7 +1,7 @@
 import type { Words } from './words.ts'
 
 /** What the parts of the account page say. */
-export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins'> = {
+export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins' | 'notifications'> = {
   mfa: {
     title: 'Second factor',
     is_on: 'An authenticator app is set up: a login needs a code of it. To change or remove it, enter your password and a code.',
@@ -93,6 +93,28 @@ export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' 
     is_open: 'Until then everything works as before.',
     by_admin: 'An administrator asked for it: only an administrator can cancel it.',
     keep: 'Keep my account',
+  },
+  notifications: {
+    title: 'Notifications',
+    none: 'There is nothing new for you.',
+    unread: 'New',
+    read: 'Mark as read',
+    read_of: 'Mark as read: {title}',
+    read_all: 'Mark all as read',
+    older: 'Older ones',
+    choose: 'What you are told',
+    choose_lead: 'Mails that protect your account, such as those about a new password, are sent in any case.',
+    in_app: 'In this list',
+    mail: 'By mail',
+    mails: { now: 'Soon', digest: 'Once a day', off: 'Never' },
+    kinds: {
+      security: 'Security of your account',
+      competency: 'Competencies that expire',
+      invitation: 'Invitations that were accepted',
+      delegation: 'Delegations',
+      license: 'The license of the organization',
+    },
+    keep: 'Save',
   },
   logins: {
     title: 'Logins from elsewhere',

@@ -1,7 +1,7 @@
 import type { Words } from './words.ts'
 
 /** What the parts of the account page say. */
-export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins'> = {
+export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins' | 'notifications'> = {
   mfa: {
     title: 'Segundo factor',
     is_on:
@@ -96,6 +96,28 @@ export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' 
     is_open: 'Hasta entonces todo funciona como siempre.',
     by_admin: 'Lo pidió un administrador: solo un administrador puede cancelarlo.',
     keep: 'Conservar mi cuenta',
+  },
+  notifications: {
+    title: 'Notificaciones',
+    none: 'No hay nada nuevo para ti.',
+    unread: 'Nueva',
+    read: 'Marcar como leída',
+    read_of: 'Marcar como leída: {title}',
+    read_all: 'Marcar todas como leídas',
+    older: 'Anteriores',
+    choose: 'De qué recibes avisos',
+    choose_lead: 'Los correos que protegen tu cuenta, como los de una contraseña nueva, se envían siempre.',
+    in_app: 'En esta lista',
+    mail: 'Por correo',
+    mails: { now: 'Pronto', digest: 'Una vez al día', off: 'Nunca' },
+    kinds: {
+      security: 'Seguridad de tu cuenta',
+      competency: 'Competencias que caducan',
+      invitation: 'Invitaciones aceptadas',
+      delegation: 'Delegaciones',
+      license: 'La licencia de la organización',
+    },
+    keep: 'Guardar',
   },
   logins: {
     title: 'Accesos de otros servicios',

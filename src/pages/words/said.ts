@@ -33,6 +33,9 @@ export const SAID = [
   'picture_removed',
   'erasure_asked',
   'erasure_cancelled',
+  'notification_read',
+  'notifications_read',
+  'notifications_chosen',
   'login_removed',
   'login_was_removed',
 ] as const

@@ -15,9 +15,11 @@ import { avatarsOf, removeLeftAvatars, sweepAvatars } from './avatars.ts'
 import { type AuditedRealm, checkpoint, HEAD, moveHeads, type NextHead, PLATFORM, urlOf } from './checkpoints.ts'
 import { alertsOf } from './competencies.ts'
 import { eraseDue, erasuresOf } from './erasures.ts'
+import { notificationsOf } from './notifications.ts'
 import { isWipeDue, wipeOrganizations } from './organizations.ts'
 import { claimMaintenance, type MaintenanceResult, recordMaintenance, recordUsers } from './queue.ts'
 import { type Day, daysOf, REPORTING, type Reporting, recordDays } from './report.ts'
+import { webhooksOf } from './webhooks.ts'
 
 /** Users of one realm who are warned in one run that their password expires. */
 const MOST_WARNED = 100
@@ -36,19 +38,25 @@ const RUN_MS = 50_000
 const UNAVAILABLE_MS = 5 * 60_000
 
 type Realm = AuditedRealm & Reporting
-type Found = MaintenanceResult & { days: Day[] | null; name: string; head: NextHead | null; is_mail_due: boolean }
+type Found = MaintenanceResult & {
+  days: Day[] | null
+  name: string
+  head: NextHead | null
+  is_mail_due: boolean
+  is_event_due: boolean
+}
 type Run = { config: Config; trace_id: string; end: number; files: R2Bucket | null; also: (realm: Realm) => SQL[] }
 
 /**
  * Maintains the platform's realm and the tenants that are due. One round trip to each, more where much is to be checkpointed or
  * purged; two to the master for each hundred. `files`: where pictures are; null: nowhere. Returns how many audit heads moved, and the
- * names of the realms that have mail due.
+ * names of the realms that have mail due, and of those that have events to send.
  */
 export async function runMaintenance(
   config: Config,
   trace_id = newTraceId(),
   files: R2Bucket | null = null,
-): Promise<{ moved: number; due: string[] }> {
+): Promise<{ moved: number; due: string[]; ringing: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = (realm: Realm) => [
     // Before what limits mail is locked (src/limits/limits.sql).
@@ -56,23 +64,25 @@ export async function runMaintenance(
     sql`select access.warn_expiring(${MOST_WARNED})`,
     alertsOf(realm),
     sql`select access.close_counted_failures(${MOST_CLOSED})`,
+    ...notificationsOf(realm).statements,
     // The active users as all but the others, both of which an index counts.
     sql`select coalesce(m.at <= now(), false) as is_mail_due, access.purge_due() as is_purge_due,
           case when m.at <= now() or exists (select from freehold.audit_log l where l.checkpoint is null) then null
-            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, now() + interval '1 day') end as due_at,
-          ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due, ${avatarsOf(realm).is_due} as is_avatar_due,
+            else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${notificationsOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, ${webhooksOf(realm).due_at}, now() + interval '1 day') end as due_at,
+          ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due, ${avatarsOf(realm).is_due} as is_avatar_due, ${webhooksOf(realm).is_due} as is_event_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
           ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
   const run = { config, trace_id, end: Date.now() + RUN_MS, files, also }
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
-  const total = { moved: 0, due: [] as string[] }
+  const total = { moved: 0, due: [] as string[], ringing: [] as string[] }
   let page = platform as Realm[]
   while (page.length) {
     const found = await maintainPage(run, page)
     total.moved += found.filter(({ head }) => head).length
     total.due.push(...found.filter(({ is_mail_due }) => is_mail_due).map(({ name }) => name))
+    total.ringing.push(...found.filter(({ is_event_due }) => is_event_due).map(({ name }) => name))
     page = Date.now() < run.end ? await claimMaintenance<Realm>(config, String(platform[0]?.now), sql`${HEAD}, ${REPORTING}`) : []
   }
   return total
@@ -98,7 +108,7 @@ async function maintainPage(run: Run, realms: Realm[]): Promise<Found[]> {
 
 async function maintain({ config, trace_id, end, files, also }: Run, realm: Realm): Promise<Found> {
   const { id: realm_id, name } = realm
-  const nothing = { realm_id, name, head: null, is_mail_due: false, users_counted: null, days: null }
+  const nothing = { realm_id, name, head: null, is_mail_due: false, is_event_due: false, users_counted: null, days: null }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
   try {
     const url = await urlOf(config, realm)
@@ -111,7 +121,8 @@ async function maintain({ config, trace_id, end, files, also }: Run, realm: Real
     const due_at = answer.due_at && is_purged && is_wiped && is_erased && is_removed ? String(answer.due_at) : null
     const users_counted = Number(answer.users_counted)
     const days = (answer.days ?? null) as Day[] | null
-    return { realm_id, name, head, is_mail_due: answer.is_mail_due === true, was_begun: true, due_at, users_counted, days }
+    const due = { is_mail_due: answer.is_mail_due === true, is_event_due: answer.is_event_due === true }
+    return { realm_id, name, head, ...due, was_begun: true, due_at, users_counted, days }
   } catch (error) {
     log('maintenance failed', { tenant: name, trace_id, error: error instanceof Error ? error.message : String(error) })
     return { ...nothing, was_begun: true, due_at: new Date(Date.now() + UNAVAILABLE_MS).toISOString() }

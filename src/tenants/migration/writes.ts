@@ -19,6 +19,9 @@ export type Written = { table: string; written: number; restored: number }
 /** Written by housekeeping (checkpoints, the mark of the last purge, counters), by the migration, or beside an entry that is counted. */
 const UNCOUNTED = [
   'freehold.audit_checkpoints',
+  'access.event_spans',
+  'freehold.webhook_progress',
+  'freehold.webhook_deliveries',
   'freehold.audit_detail',
   'freehold.migrations',
   'freehold.tenant',

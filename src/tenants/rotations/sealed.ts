@@ -84,6 +84,16 @@ export const IN_REALM: Sealed[] = [
     owner: `'realm'`,
     columns: [{ name: 'client_secret_encrypted', field: `'client_secret:' || t.id` }],
   },
+  {
+    table: 'freehold.webhooks',
+    pk: 'id',
+    type: 'uuid',
+    owner: `'realm'`,
+    columns: [
+      { name: 'secret_encrypted', field: `'webhook_secret:' || t.id` },
+      { name: 'former_secret_encrypted', field: `'webhook_secret:' || t.id` },
+    ],
+  },
 ]
 
 /**

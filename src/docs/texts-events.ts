@@ -1,0 +1,16 @@
+/** What operations on events and webhooks say of themselves, beneath their summaries. */
+export const events = {
+  listEvents:
+    'Returns what the audit recorded, in order, each with its number (`seq`), its checkpoint and the hash before it. Ask again with `next_after`; an empty page says that there is nothing newer. Nothing is left out and nothing comes in between afterwards. Reading is not recorded. With details a page has at most 20.',
+  listWebhooks: 'Returns all of them, without secrets; there are 20 at most.',
+  createWebhook:
+    'Events are sent from now on, in order, signed as Standard Webhooks has it, and again until they are answered with 2xx. It takes `activity:export` at scope `all`, too.',
+  getWebhook: 'Returns a webhook without its secret.',
+  updateWebhook:
+    'Fields that are left out stay. With `is_paused: false` it goes on where it stopped. To pause one takes no `activity:export`.',
+  deleteWebhook: 'Nothing is sent to it any more.',
+  rotateWebhookSecret: 'Returns the new secret, once. For 24 hours each message has a signature by either.',
+  testWebhook: 'Sends a message of type `webhook.test`, waits for the answer for at most 10 s, and returns what became of it.',
+  replayWebhook: 'Events are sent in order again, under the same ids, as far as they are among its kinds.',
+  listDeliveries: 'Returns the attempts of the last 90 days, and up to which event all were accepted.',
+}

@@ -1,0 +1,79 @@
+/**
+ * Delivery takes the webhooks of a tenant that have events to send, and sends to each in order. Threat: an event that is lost, or sent
+ * forever; one receiver that holds up all others. What was accepted is recorded before the next page is taken, so that a sender that
+ * dies repeats one page at most; whoever fails comes after whoever works; and each has a share of the time.
+ */
+import { type SQL, sql } from 'drizzle-orm'
+import type { Config } from '../kernel/config.ts'
+import type { Realm } from '../kernel/context.ts'
+import { batch } from '../kernel/db.ts'
+import { log } from '../kernel/log.ts'
+import { type Message, openSecrets, type Sent, send, type Target } from './sending.ts'
+
+/** An invocation of a Worker has six connections, and some are for the databases. */
+const AT_ONCE = 4
+/** How long one receiver is sent to before the next has its turn, and how much is recorded at once. */
+const TURN_MS = 10_000
+const RECORDED_MS = 2_000
+const MOST_AT_ONCE = 20
+
+export type Sender = Pick<Realm, 'id' | 'subdomain' | 'database_url' | 'system_key'>
+type Claimed = Target & { lease: string }
+type Event = Message & { seq: number }
+type Result = Sent & { seq: number; event_id: string; type: string }
+type Page = { reached: number; events: Event[] }
+
+/** Delivers to the webhooks of a tenant that are due, until none is or `until` has passed. Never fails. Returns how much was accepted. */
+export async function deliverEvents(config: Config, realm: Sender, until: number): Promise<number> {
+  let accepted = 0
+  const work = async () => {
+    while (Date.now() < until) {
+      const [claimed] = (await ask(realm, sql`access.claim_webhooks(${realm.id}, ${realm.system_key}, 1)`)) as Claimed[]
+      if (!claimed) return
+      accepted += await deliverTo(config, realm, claimed, Math.min(until, Date.now() + TURN_MS))
+    }
+  }
+  const results = await Promise.allSettled(Array.from({ length: AT_ONCE }, work))
+  for (const result of results)
+    if (result.status === 'rejected') log('events not delivered', { tenant: realm.subdomain, error: String(result.reason) })
+  return accepted
+}
+
+/** Sends to one webhook, in order, up to the first that is not accepted. */
+async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until: number): Promise<number> {
+  const goOn = (results: Result[], reached: number, is_last: boolean) =>
+    ask(
+      realm,
+      sql`access.continue_webhook(${realm.id}, ${realm.system_key}, ${claimed.id}::uuid, ${claimed.lease}::uuid, ${JSON.stringify(results)}::jsonb, ${reached}::bigint, ${is_last})`,
+    ) as Promise<Page | null>
+  const secrets = await openSecrets(config, realm.id, claimed)
+  let accepted = 0
+  for (let page = await goOn([], 0, false); page; ) {
+    const recorded_from = Date.now()
+    const results: Result[] = []
+    let { reached } = page
+    for (const event of page.events) {
+      const sent = await send(config, claimed.url, secrets, { ...event, id: `evt_${event.id}` })
+      results.push({ ...sent, seq: event.seq, event_id: event.id, type: event.type })
+      if (!sent.is_delivered) reached = event.seq - 1
+      else if (event !== page.events.at(-1)) reached = event.seq
+      else reached = page.reached
+      if (
+        !sent.is_delivered ||
+        results.length === MOST_AT_ONCE ||
+        Date.now() - recorded_from > RECORDED_MS ||
+        Date.now() >= until
+      )
+        break
+    }
+    accepted += results.filter(({ is_delivered }) => is_delivered).length
+    page = await goOn(results, reached, Date.now() >= until)
+  }
+  return accepted
+}
+
+/** Calls a function of the tenant's database, and returns its answer. */
+async function ask(realm: Sender, call: SQL): Promise<unknown> {
+  const [[row] = []] = await batch(realm.database_url, [sql`select ${call} as answer`])
+  return row?.answer ?? null
+}

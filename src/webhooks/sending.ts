@@ -1,0 +1,70 @@
+/**
+ * Sending one message to the receiver of a webhook. Threat: an administrator of one tenant has the Worker ask hosts inside of a network, or
+ * itself; a receiver leads it on to such a host, answers without end, or not at all. So an address is looked at again before each message
+ * (src/providers/urls.ts), no redirect is followed, and no more is read, or waited for, than an answer needs.
+ */
+import type { Config } from '../kernel/config.ts'
+import { decrypt } from '../kernel/keyring.ts'
+import { faultOfUrl, isLocalProvider } from '../providers/urls.ts'
+import { signed } from './signing.ts'
+
+const PATIENCE_MS = 10_000
+const MOST_BYTES = 64 * 1024
+
+/** What the secret of a webhook is encrypted for. */
+export const secretOf = (id: string) => `webhook_secret:${id}`
+
+/** Where a message goes, and its secrets as they are kept, the newest first. */
+export type Target = { id: string; url: string; secrets: string[] }
+export type Message = { id: string; type: string; at: string; text: string }
+export type Sent = { is_delivered: boolean; status: number | null; error: string | null; duration_ms: number }
+
+/** Why an address is none that events are sent to, in words for the caller; null: it is one. */
+export function faultOfTarget(config: Config, url: string): string | null {
+  const fault = faultOfUrl(config, url)
+  if (fault || !isLocalProvider(config, url)) return fault
+  const [port, own] = [new URL(url), config.BASE_URL].map(({ port, protocol }) => port || (protocol === 'https:' ? '443' : '80'))
+  return port === own ? 'is an address of this service' : null
+}
+
+/** The secrets of a webhook, opened. */
+export const openSecrets = (config: Config, realm_id: string, { id, secrets }: Target): Promise<string[]> =>
+  Promise.all(secrets.map((sealed) => decrypt(config.ENCRYPTION_KEYS, realm_id, secretOf(id), sealed)))
+
+/** Sends a message, whose `text` is JSON, and says what became of it. Never fails. */
+export async function send(config: Config, url: string, secrets: string[], { id, type, at, text }: Message): Promise<Sent> {
+  const sent_from = Date.now()
+  const ended = (status: number | null, error: string | null): Sent => ({
+    is_delivered: error === null,
+    status,
+    error,
+    duration_ms: Math.max(0, Date.now() - sent_from),
+  })
+  const fault = faultOfTarget(config, url)
+  if (fault) return ended(null, `the address ${fault}`)
+  try {
+    const body = `{"type":${JSON.stringify(type)},"timestamp":${JSON.stringify(at)},"data":${text}}`
+    const headers = {
+      'Content-Type': 'application/json',
+      'User-Agent': 'freehold',
+      ...(await signed(secrets, id, new Date(), body)),
+    }
+    const signal = AbortSignal.timeout(PATIENCE_MS)
+    const answer = await fetch(url, { method: 'POST', body, headers, redirect: 'manual', signal })
+    await passOver(answer)
+    if (answer.status >= 300 && answer.status < 400) return ended(answer.status, 'redirects are not followed')
+    return ended(answer.status, answer.ok ? null : `answered ${answer.status}`)
+  } catch (error) {
+    const is_late = error instanceof Error && /Timeout|Abort/.test(error.name)
+    return ended(null, is_late ? `no answer within ${PATIENCE_MS / 1000} s` : 'the connection failed')
+  }
+}
+
+/** Reads a short answer, so that the connection can be used again, and ends it where an answer is longer. */
+async function passOver(answer: Response): Promise<void> {
+  let size = 0
+  for await (const chunk of answer.body ?? []) {
+    size += chunk.byteLength
+    if (size > MOST_BYTES) return
+  }
+}
