@@ -161,6 +161,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), answered as (
+    delete from access.kept_answers
+    where id in (
+      select k.id
+      from access.kept_answers k
+      where k.created_at < now() - interval '24 hours'
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), tried as (
     delete from freehold.mail_attempts a using old where a.mail_id = old.id
   ), finished as (
