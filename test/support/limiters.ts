@@ -53,7 +53,11 @@ export async function askWith(bindings: object, url: string, init: RequestInit =
 /** Answers to many requests, a few at a time. */
 export async function many<T>(count: number, one: (i: number) => Promise<T>): Promise<T[]> {
   const answers: T[] = []
-  for (let i = 0; i < count; i += 5)
-    answers.push(...(await Promise.all(Array.from({ length: Math.min(5, count - i) }, (_, j) => one(i + j)))))
+  let next = 0
+  // Whoever is done takes the next one: a request whose work beside the answer takes seconds holds up no other.
+  const worker = async () => {
+    for (let i = next++; i < count; i = next++) answers[i] = await one(i)
+  }
+  await Promise.all(Array.from({ length: 6 }, worker))
   return answers
 }
