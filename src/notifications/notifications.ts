@@ -7,7 +7,7 @@ import { sql } from 'drizzle-orm'
 import { type Ctx, question } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { type Language, Problem } from '../kernel/problem.ts'
-import { EVENTS, TOLD_MOMENTS, toldOf } from '../mail/templates/told.ts'
+import { EVENTS, TOLD_MOMENTS, toldOf, toldValues } from '../mail/templates/told.ts'
 
 export const KINDS = ['security', 'competency', 'invitation', 'delegation', 'license'] as const
 
@@ -100,7 +100,7 @@ const LONGEST = 200
 /** One in a language. An event that a later release knows says its name. */
 export function shown(told: Told, { tag }: Pick<Language, 'tag'>): z.infer<typeof Notification> {
   const { id, kind, event, resource_type, resource_id, created_at, read_at } = told
-  const params = Object.fromEntries(Object.entries(told.params).map(([key, value]) => [key, String(value)]))
+  const params = toldValues(told.params)
   const said = toldOf(tag === 'es' ? 'es' : 'en', event) ?? { title: event, text: event, unknown: {} as Record<string, string> }
   const text = said.text.replace(/\{(\w+)\}/g, (_, key: string) => worded(key, params[key] ?? said.unknown[key] ?? '', tag))
   const resource = resource_type && resource_id ? { type: resource_type, id: resource_id } : null

@@ -19,7 +19,7 @@ p{margin:0;overflow-wrap:anywhere}
 a{color:var(--accent);text-underline-offset:.2em;text-decoration-thickness:1px}
 a:hover{text-decoration-thickness:2px}
 form{display:grid;gap:var(--gap)}
-.lead+form,h1+form,h1+.facts,.lead+.facts,.facts+form,h2+form,.note+form,.row+form,.alert+form,h2+.rows,.lead+.rows{margin-top:1.5rem}
+.lead+form,h1+form,h1+.facts,.lead+.facts,.facts+form,h2+form,.note+form,.row+form,.alert+form,h2+.rows,.lead+.rows,.row+.rows{margin-top:1.5rem}
 .card>form+form,.card>form+.button{margin-top:.75rem}
 .card>.button{width:100%}
 .field{display:grid;gap:.4375rem;min-width:0}
@@ -95,7 +95,7 @@ legend{padding:0;margin-bottom:.5rem}
 .qr~form{margin-top:1.25rem}
 .qr svg{display:block;width:100%;height:auto;border-radius:var(--round)}
 .off{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
-@media (max-width:30rem){.card,.wide .card{padding:1.5rem 1.25rem 1.75rem}.top{padding-top:1.75rem}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.625rem}}
+@media (max-width:30rem){.card,.wide .card{padding:1.5rem 1.25rem 1.75rem}.top{padding-top:1.75rem}.facts{grid-template-columns:1fr;gap:0}.facts dd{margin-bottom:.625rem}.rows>li{flex-wrap:wrap}.rows .what{flex-basis:100%}}
 @media (prefers-reduced-motion:reduce){*,*::before,*::after{transition:none!important;animation-duration:2s!important}}
 @media (forced-colors:active){.card,button{border-color:currentColor}}
 `

@@ -198,6 +198,7 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
     '/account/mfa set up',
     '/account/data',
     '/account/logins',
+    '/account/notifications',
     '/cancel-erasure',
     '/invitation',
     '/email-change',

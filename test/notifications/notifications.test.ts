@@ -178,12 +178,23 @@ describe('the transaction in which it happens tells', () => {
     expect(await list(who)).toEqual([])
     await from('Firefox/1')
     expect(await list(who)).toEqual([])
-    await from('Elsewhere/2')
+    await from('Mozilla/5.0 (X11; Linux x86_64; rv:149.0) Gecko/20100101 Firefox/149.0')
     expect((await list(who))[0]).toMatchObject({
       event: 'new_device',
-      params: { device: 'Elsewhere/2' },
+      params: { device: 'Firefox on Linux' },
       resource: { type: 'session' },
     })
+  })
+
+  it('of a login that calls its device what it likes: those words are not in the sentence', async () => {
+    const who = { ...(await addPerson(here.realm, 'strange-device', { roles: ['user'] })), token: '' }
+    const from = (agent: string) =>
+      login('notified', { body: { username: who.username, password: who.password }, headers: { 'User-Agent': agent } })
+    who.token = (await from('Firefox/1')).access_token
+    await from('Call-0800-and-say-your-password/1')
+    const [told] = await list(who)
+    expect(told.text).toContain('logged in to your account with an unknown device.')
+    expect(JSON.stringify(told)).not.toContain('0800')
   })
 
   it('of a changed password, besides its mail', async () => {

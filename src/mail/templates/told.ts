@@ -1,4 +1,6 @@
 /** What notifications say, in both languages. Values are `{named}`; `{tenant}` is known everywhere. */
+import { knownDeviceName } from '../../sessions/device.ts'
+
 const EN = {
   new_device: [
     'A login from a new device',
@@ -140,6 +142,13 @@ export function toldOf(
   return { title, text, unknown: UNKNOWN[language] }
 }
 
+/** The values of a text, as it has them: a device by its name, because whoever logged in wrote its user agent. */
+export function toldValues(params: Record<string, unknown>): Record<string, string> {
+  const device = knownDeviceName(typeof params.device === 'string' ? params.device : null)
+  const values = { ...params, device }
+  return Object.fromEntries(Object.entries(values).flatMap(([key, value]) => (value === null ? [] : [[key, String(value)]])))
+}
+
 const DIGEST = {
   en: { one: '{tenant}: {title}', many: '{tenant}: {count} notifications' },
   es: { one: '{tenant}: {title}', many: '{tenant}: {count} notificaciones' },
@@ -153,10 +162,10 @@ const LIST = {
 export function digestOf(language: 'en' | 'es', told: { event: string; params: Record<string, unknown> }[]) {
   const known = told.flatMap(({ event, params }) => {
     const said = toldOf(language, event)
-    return said ? [{ ...said, params: { ...said.unknown, ...params } }] : []
+    return said ? [{ ...said, params: { ...said.unknown, ...toldValues(params) } }] : []
   })
   const values = Object.fromEntries(
-    known.flatMap(({ params }, i) => Object.entries(params).map(([key, value]) => [`told${i}_${key}`, String(value)])),
+    known.flatMap(({ params }, i) => Object.entries(params).map(([key, value]) => [`told${i}_${key}`, value])),
   )
   const paragraphs = known.map(({ title, text }, i) => `${title}. ${text.replace(/\{(\w+)\}/g, `{told${i}_$1}`)}`)
   const { one, many } = DIGEST[language]
