@@ -58,6 +58,6 @@ export async function many<T>(count: number, one: (i: number) => Promise<T>): Pr
   const worker = async () => {
     for (let i = next++; i < count; i = next++) answers[i] = await one(i)
   }
-  await Promise.all(Array.from({ length: 6 }, worker))
+  await Promise.all(Array.from({ length: 5 }, worker))
   return answers
 }
