@@ -193,7 +193,7 @@ describe('under load', () => {
     const name = 'logins-load'
     const { id } = await copyTenant(name)
     // The logins below end no session that a slow request still uses.
-    await rowsOf((await databaseOf(name)).host_url, sql`update freehold.tenant set max_sessions = 1000`)
+    await rowsOf((await databaseOf(name)).owner_url, sql`update freehold.tenant set max_sessions = 1000`)
     vi.useFakeTimers({ toFake: ['Date'] })
     const start = Date.now()
     const [one, other] = [await openIsolate(env.TENANTS), await openIsolate(lateKv())]
