@@ -5,9 +5,9 @@ import { type Database, databaseOf, master, refusalOf, rowsOf } from '../support
 import { makeTenant } from '../support/people.ts'
 
 const APP_MAY_CALL = [
-  'access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb)',
+  'access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb,jsonb)',
   'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
-  'access.ask(jsonb)',
+  'access.ask(jsonb,timestamp with time zone)',
   'access.began_at(date,date)',
   'access.begin_admin_reset(uuid)',
   'access.begin_external_login(uuid,text,text)',
@@ -70,7 +70,9 @@ const APP_MAY_CALL = [
   'access.logo(uuid)',
   'access.look(uuid)',
   'access.mail_reset_link(uuid,text,uuid,bytea,text)',
+  // Of the release before, until the next migration.
   'access.matrix_cells(uuid[],uuid[],timestamp with time zone)',
+  'access.matrix_rows(uuid[],uuid[],timestamp with time zone)',
   'access.may_read_all_audit()',
   'access.may_read_audit()',
   'access.me()',

@@ -9,6 +9,7 @@ import { competencies } from './competencies.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { demands } from './demands.ts'
 import { document } from './document.ts'
+import { employees } from './employees.ts'
 import { json } from './json.ts'
 import { limits } from './limits.ts'
 import { lists } from './lists.ts'
@@ -22,6 +23,7 @@ import { refusals } from './refusals.ts'
 import { resolution } from './resolution.ts'
 import { turns } from './turns.ts'
 import { verify } from './verify.ts'
+import { wiping } from './wiping.ts'
 
 /** All measures, in the order of the report. */
 export const measures: Measure[] = [
@@ -32,9 +34,11 @@ export const measures: Measure[] = [
   demands,
   postgres,
   lists,
+  employees,
   competencies,
   limits,
   audit,
+  wiping,
   login,
   refusals,
   bodies,
