@@ -95,7 +95,16 @@ function peopleAt({ unit_id, at }: Filters, after: string[] | null, limit: numbe
   })
 }
 
-type Found = RowWire & { key: string }
+const STATES = Cell.shape.state.options
+/** A person with their cells as the database gives them: access.matrix_rows. */
+type Found = Omit<RowWire, 'cells'> & {
+  key: string
+  places: number[] | null
+  states: number[]
+  levels: (number | null)[]
+  ends: (string | null)[]
+  required_levels: (number | null)[]
+}
 type Selected = { at: string; types: Type[]; rows: Found[] }
 
 /** One page of people with their cells: one statement. */
@@ -103,27 +112,52 @@ export const selectPage = (filters: Filters, after: string[] | null, limit: numb
   sql`with moment as materialized (select coalesce(${filters.at ?? null}::timestamptz, now()) as at),
     types as materialized (${typesAt(filters)}),
     page as materialized (${peopleAt(filters, after, limit)}),
-    cells as materialized (
-      select c.user_id, jsonb_agg(jsonb_build_object('type_id', c.type_id, 'state', c.state, 'level', c.level,
-        'expires_at', ${rfc3339('c.expires_at')}, 'required_level', c.required_level,
-        'is_lacking', coalesce(coalesce(c.level, 0) < c.required_level, false)) order by t.folded collate "C", t.id) as cells
-      from access.matrix_cells(array(select p.id from page p), array(select t.id from types t), (select m.at from moment m)) c
-        join types t on t.id = c.type_id
-      group by c.user_id),
     people as materialized (
-      select jsonb_agg(jsonb_build_object('user_id', u.id, 'username', u.username, 'given_name', u.given_name, 'family_name', u.family_name,
-        'unit_id', u.unit_id, 'cells', coalesce(c.cells, '[]'), 'key', p.key) order by p.key collate "C", p.id) as rows
-      from page p join freehold.users u on u.id = p.id left join cells c on c.user_id = p.id)
+      select json_agg(json_build_object('user_id', u.id, 'username', u.username, 'given_name', u.given_name, 'family_name', u.family_name,
+        'unit_id', u.unit_id, 'key', p.key, 'places', c.places, 'states', c.states, 'levels', c.levels, 'ends', c.ends,
+        'required_levels', c.required_levels) order by p.key collate "C", p.id) as rows
+      from page p join freehold.users u on u.id = p.id
+        left join access.matrix_rows(array(select p.id from page p), array(select t.id from types t order by t.folded collate "C", t.id),
+          (select m.at from moment m)) c on c.user_id = p.id)
   select ${rfc3339('m.at')} as at, coalesce((select x.rows from people x), '[]') as rows,
-    coalesce((select jsonb_agg(jsonb_build_object('id', t.id, 'name', t.name, 'kind', t.kind) order by t.folded collate "C", t.id) from types t), '[]') as types
+    coalesce((select json_agg(json_build_object('id', t.id, 'name', t.name, 'kind', t.kind) order by t.folded collate "C", t.id) from types t), '[]') as types
   from moment m`
 
-function pageOf(result: unknown): Selected {
+/** A timestamp in UTC as JSON has it, without a zone and without the zeros of its fraction, as RFC 3339 with microseconds. */
+function written(end: string): string {
+  const [seconds, fraction = ''] = end.split('.')
+  return `${seconds}.${fraction.padEnd(6, '0')}Z`
+}
+
+function cellsOf({ places, states, levels, ends, required_levels }: Found, types: Type[]): RowWire['cells'] {
+  const cells = (places ?? []).map((place, i) => {
+    const [level, end, required_level] = [levels[i] ?? null, ends[i] ?? null, required_levels[i] ?? null]
+    return {
+      place,
+      cell: {
+        type_id: types[place - 1]?.id ?? '',
+        state: STATES[(states[i] ?? 0) - 1] ?? 'missing',
+        level,
+        expires_at: end === null ? null : written(end),
+        required_level,
+        is_lacking: (level ?? 0) < (required_level ?? 0),
+      },
+    }
+  })
+  return cells.sort((one, other) => one.place - other.place).map(({ cell }) => cell)
+}
+
+function pageOf(result: unknown): { at: string; types: Type[]; rows: (RowWire & { key: string })[] } {
   const [page] = rowsOf<Selected>(result)
   if (!page) throw new Error('Nothing was answered.')
-  if (page.types.length > MOST_TYPES)
+  const { at, types } = page
+  if (types.length > MOST_TYPES)
     throw invalid('query/type_id', `is needed: there are more than ${MOST_TYPES} types, so name some of them, or a kind`)
-  return page
+  const rows = page.rows.map((row) => {
+    const { user_id, username, given_name, family_name, unit_id, key } = row
+    return { user_id, username, given_name, family_name, unit_id, cells: cellsOf(row, types), key }
+  })
+  return { at, types, rows }
 }
 
 /**
@@ -144,7 +178,7 @@ export async function competencyMatrix(
 const PERSON = ['user_id', 'username', 'given_name', 'family_name'] as const
 
 /** What a cell says in a file: the level and until when, or why none counts; and what is demanded, where that is more. */
-function written(cell: RowWire['cells'][number] | undefined): string {
+function inFile(cell: RowWire['cells'][number] | undefined): string {
   if (!cell) return ''
   const day = cell.expires_at?.slice(0, 10)
   const has = cell.level === null ? cell.state : String(cell.level)
@@ -165,7 +199,7 @@ export async function exportMatrix(ctx: Ctx, asked: z.infer<typeof MatrixExportQ
   // All pages are of one moment, and have the columns of the first one.
   const filters = { ...asked, at }
   const encoder = new TextEncoder()
-  let rows: Found[] | null = first
+  let rows: typeof first | null = first
   let place: string[] | null = null
   let text = csvLine([...PERSON, ...types.map(({ name }) => name)])
   const body = new ReadableStream<Uint8Array>(
@@ -174,7 +208,7 @@ export async function exportMatrix(ctx: Ctx, asked: z.infer<typeof MatrixExportQ
         rows ??= pageOf((await ctx.run(ctx.db.execute(selectPage(filters, place, EXPORTED_AT_ONCE))))[0]).rows
         for (const row of rows) {
           const cells = new Map(row.cells.map((cell) => [cell.type_id, cell]))
-          text += csvLine([...PERSON.map((name) => row[name]), ...types.map(({ id }) => written(cells.get(id)))])
+          text += csvLine([...PERSON.map((name) => row[name]), ...types.map(({ id }) => inFile(cells.get(id)))])
         }
         if (text) controller.enqueue(encoder.encode(text))
         const last = rows.at(-1)

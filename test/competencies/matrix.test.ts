@@ -97,6 +97,23 @@ describe('the matrix', () => {
     expect(cells(await matrix(`?at=${past(900)}`), 'ana')).toEqual({})
   })
 
+  it('says when a record ends to the microsecond, in the order of the types', async () => {
+    const ends = ['2126-03-01 10:00:00.123456+00', '2126-03-01 10:00:00+00', '2126-03-01 10:00:00.12+02']
+    const by = who.ana?.id ?? ''
+    const eva = await addMember(realm, 'eva', { roles: ['single'], unit_id: unit.Water ?? null })
+    for (const [n, name] of ['Weighing', 'Crane', 'Formula'].entries()) {
+      const id = await addRecord(realm, { user_id: eva.id, type_id: type[name] ?? '', by, issued: -1 })
+      await realm.asOwner(sql`update freehold.competencies set expires_at = ${ends[n]}::timestamptz where id = ${id}`)
+    }
+    const { cells: shown } = (await matrix()).body.data.find((row: any) => row.username === 'eva')
+    expect(shown.map((cell: any) => [cell.type_id, cell.expires_at])).toEqual([
+      [type.Formula, '2126-03-01T08:00:00.120000Z'],
+      [type.Crane, '2126-03-01T10:00:00.000000Z'],
+      [type.Weighing, '2126-03-01T10:00:00.123456Z'],
+    ])
+    await realm.asOwner(sql`update freehold.users set is_active = false where id = ${eva.id}`)
+  })
+
   it('is of the people within the scope, and of a unit, some types or a kind', async () => {
     expect(people(await matrix('', who.ana?.token))).toEqual(['ana', 'ben'])
     expect(people(await matrix('', who.ben?.token))).toEqual(['ben'])
