@@ -136,14 +136,18 @@ function mapConstraintErrors(error: unknown): never {
 /** The greatest code point: the end of the range that a prefix matches. */
 const MAX_CODE_POINT = '\u{10FFFF}'
 
-/**
- * Lists the employees that the caller can access. `search` is a case-insensitive prefix match on family name and given names. One round
- * trip; `employee:read`. Fails with invalid_cursor.
- */
-export async function listEmployees(ctx: Ctx, query: z.infer<typeof EmployeeQuery>): Promise<z.infer<typeof EmployeeList>> {
-  const { limit, cursor, sort, search, unit_id, status } = query
-  const name = `employees:${sort}`
-  const after = await readCursor(ctx.realm, name, cursor)
+/** As the partial indexes of table.ts need it, which have those who are not simply active. */
+const HAS_STATUS = {
+  active: sql`not ${HAS_LEFT} and e.employment = 'active'`,
+  inactive: sql`not ${HAS_LEFT} and e.employment = 'inactive'`,
+  terminated: sql`e.terminated_at <= now()`,
+}
+
+/** A page of the employees that the caller can access, and one more. `after`: the key and id of the one before. */
+export function listed(
+  { limit, sort, search, unit_id, status }: Omit<z.infer<typeof EmployeeQuery>, 'cursor'>,
+  after: string[] | null,
+): SQL {
   const byDate = sort.endsWith('created_at')
   const [direction, beyond] = sort.startsWith('-') ? [sql.raw('desc'), sql.raw('<')] : [sql.raw('asc'), sql.raw('>')]
   const key = sql.raw(byDate ? 'e.created_at' : 'e.name collate "C"')
@@ -156,7 +160,7 @@ export async function listEmployees(ctx: Ctx, query: z.infer<typeof EmployeeQuer
       ? []
       : [sql`e.name collate "C" >= ${prefix} and e.name collate "C" < ${prefix} || ${MAX_CODE_POINT}`]),
     ...(unit_id === undefined ? [] : [sql`e.unit_id = ${unit_id}`]),
-    ...(status === undefined ? [] : [status === 'terminated' ? HAS_LEFT : sql`not ${HAS_LEFT} and e.employment = ${status}`]),
+    ...(status === undefined ? [] : [HAS_STATUS[status]]),
   ]
   const page = withinScope({
     columns: sql`e.id, ${byDate ? rfc3339('e.created_at') : sql.raw('e.name')} as key`,
@@ -170,14 +174,25 @@ export async function listEmployees(ctx: Ctx, query: z.infer<typeof EmployeeQuer
     walk: true,
     beside: true,
   })
-  const [result] = await ctx.run(
-    ctx.db.execute(sql`with page as materialized (${page})
+  return sql`with page as materialized (${page})
       select ${columns}, page.key from page join freehold.employees e on e.id = page.id
         left join access.sensitive_of(array(select p.id from page p)) s on s.id = e.id
-      order by page.key collate "C" ${direction}, page.id ${direction}`),
-  )
+      order by page.key collate "C" ${direction}, page.id ${direction}`
+}
+
+/**
+ * Lists the employees that the caller can access. `search` is a case-insensitive prefix match on family name and given names. One round
+ * trip; `employee:read`. Fails with invalid_cursor.
+ */
+export async function listEmployees(
+  ctx: Ctx,
+  { cursor, ...query }: z.infer<typeof EmployeeQuery>,
+): Promise<z.infer<typeof EmployeeList>> {
+  const name = `employees:${query.sort}`
+  const after = await readCursor(ctx.realm, name, cursor)
+  const [result] = await ctx.run(ctx.db.execute(listed(query, after)))
   const rows = rowsOf<EmployeeWire & { key: string }>(result)
-  const { data, next_cursor } = await paged(ctx.realm, name, rows, limit, (row) => [row.key, row.id])
+  const { data, next_cursor } = await paged(ctx.realm, name, rows, query.limit, (row) => [row.key, row.id])
   return { data: data.map(({ key: _, ...employee }) => employee), next_cursor }
 }
 

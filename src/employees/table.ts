@@ -4,6 +4,9 @@ import { freehold, moment } from '../kernel/schema.ts'
 import { units } from '../units/table.ts'
 import { users } from '../users/table.ts'
 
+/** In words that `status` of a list implies, for the planner to see. */
+const OTHER = sql`employment = 'inactive' or terminated_at is not null`
+
 /**
  * The people whom an organisation employs, with or without an account: the Empleado of the first requirement document, in English. What
  * is sensitive is read through access.sensitive_of alone.
@@ -60,6 +63,9 @@ export const employees = freehold.table(
     index('employees_by_created').on(t.created_at, t.id),
     index('employees_unit_name').on(t.unit_id, sql`name collate "C"`, t.id),
     index('employees_unit_created').on(t.unit_id, t.created_at, t.id),
+    // Those who are not simply active are few: a list of them would read everybody.
+    index('employees_other_name').on(sql`name collate "C"`, t.id).where(OTHER),
+    index('employees_other_created').on(t.created_at, t.id).where(OTHER),
     check(
       'employees_document_form',
       sql`length(${t.document_type}) between 1 and 20 and length(${t.document_number}) between 1 and 64`,

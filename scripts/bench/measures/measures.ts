@@ -9,6 +9,7 @@ import { competencies } from './competencies.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { demands } from './demands.ts'
 import { document } from './document.ts'
+import { employees } from './employees.ts'
 import { json } from './json.ts'
 import { limits } from './limits.ts'
 import { lists } from './lists.ts'
@@ -32,6 +33,7 @@ export const measures: Measure[] = [
   demands,
   postgres,
   lists,
+  employees,
   competencies,
   limits,
   audit,
