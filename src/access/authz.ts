@@ -47,7 +47,14 @@ const Question = z
     path: ['permission'],
   })
 
-export const Questions = z.object({ checks: z.array(Question).min(1).max(100) }).openapi('Questions')
+export const Questions = z
+  .object({
+    checks: z.array(Question).min(1).max(100),
+    at: Moment.optional().openapi({
+      description: 'A past moment, for what was allowed then. Where users and units are is as it is now',
+    }),
+  })
+  .openapi('Questions')
 
 const Answer = z.object({
   allowed: z.boolean(),
@@ -74,6 +81,7 @@ export const Explained = z
 export const Holders = pageOf(z.object({ user_id: z.uuid(), username: z.string(), scope: Scope })).openapi('Holders')
 
 const CHECK = question(sql`access.ask(${sql.placeholder('checks')}::jsonb)`)
+const CHECK_AT = question(sql`access.ask(${sql.placeholder('checks')}::jsonb, ${sql.placeholder('at')}::timestamptz)`)
 
 /** An answer as the database gives it: what has no answer is named, and described here. */
 type Answered = Omit<z.infer<typeof Answer>, 'error'> & {
@@ -84,16 +92,17 @@ type Answered = Omit<z.infer<typeof Answer>, 'error'> & {
 const LISTED = 10
 
 /**
- * Answers up to 100 questions, in order, each with at most 50 reasons. One round trip. Anybody may ask about themselves; about others,
+ * Answers up to 100 questions, of now or of a past moment, in order, each with at most 50 reasons. One round trip. Anybody may ask about themselves; about others,
  * user:read with a scope that covers them. A question about an unknown user, permission or role has an `error` in its place, and the
  * others are answered.
  */
 export async function check(
   ctx: Ctx,
-  { checks }: z.infer<typeof Questions>,
+  { checks, at }: z.infer<typeof Questions>,
   language: Language,
 ): Promise<z.infer<typeof Answers>> {
-  const answers = await ctx.ask<Answered[]>(CHECK, { checks: JSON.stringify(checks) })
+  const asked = { checks: JSON.stringify(checks) }
+  const answers = await (at === undefined ? ctx.ask<Answered[]>(CHECK, asked) : ctx.ask<Answered[]>(CHECK_AT, { ...asked, at }))
   const translated = (error: Unanswered) => ({ ...error, detail: language.sentence(error.detail) })
   return {
     results: answers.map(({ error, ...answer }, i) => ({ ...answer, ...(error && { error: translated(unanswered(error, i)) }) })),

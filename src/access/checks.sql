@@ -1,5 +1,6 @@
--- Answers to checks, as services ask them: whether somebody may do something now, how far, and why. access.ask is
--- called from outside. A caller learns about the users whom they reach, and an API key about what it names.
+-- Answers to checks, as services ask them: whether somebody may do something now, or might at a past moment, how far, and
+-- why. access.ask is called from outside. A caller learns about the users whom they reach, and an API key about what it
+-- names. Where users and units are is as it is now, also for a past moment: of that no history is kept.
 
 -- The checks, with null for each user whom the caller does not reach with user:read.
 create function access.without_strangers(me uuid, checks jsonb) returns jsonb
@@ -25,7 +26,7 @@ end $$;
 -- Answers one check about a user for one permission, with at most 50 reasons: those for it, or that what the user holds
 -- does not reach the resource. access.why_not adds the other reasons against it. `names`: what an API key leaves of what
 -- the user holds; null: everything.
-create function access.answer(subject uuid, asked jsonb, names text[]) returns jsonb
+create function access.answer(subject uuid, asked jsonb, names text[], moment timestamptz default now()) returns jsonb
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 declare
   there jsonb := nullif(asked -> 'resource', 'null');
@@ -34,7 +35,7 @@ declare
   because jsonb[] := '{}';
   is_held boolean := false;
 begin
-  foreach r in array access.reasons(subject, asked ->> 'permission', now()) loop
+  foreach r in array access.reasons(subject, asked ->> 'permission', moment) loop
     continue when asked ->> 'permission' <> all (names);
     is_held := true;
     if there is null
@@ -58,12 +59,13 @@ end $$;
 
 -- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
 -- with {allowed, scope, because, error?}. Any user may ask about themselves, and about others whom they reach with
--- user:read.
-create function access.ask(checks jsonb) returns jsonb
+-- user:read. `at`: a past moment; null is now.
+create function access.ask(checks jsonb, at timestamptz default null) returns jsonb
 language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
 declare
   f jsonb := access.claims();
   me uuid := f ->> 'user_id';
+  moment timestamptz := access.past_or_now(at, 'at');
   -- What the API key names with which a user asks about themselves.
   names text[] := f ->> 'key_permissions';
   asked jsonb := checks;
@@ -77,27 +79,32 @@ begin
   end if;
   -- The statement that answers a hundred costs as much for one; and one by one a long `any_of` would cost too much.
   if jsonb_array_length(asked) > 3 or asked @? '$[*].role' or asked @? '$[*].any_of' then
-    answers := access.answer_many(me, asked, names);
+    answers := access.answer_many(me, asked, names, moment);
   else
     for n in 0 .. jsonb_array_length(asked) - 1 loop
       subject := case when asked -> n ? 'user_id' then (asked -> n ->> 'user_id')::uuid else me end;
       answers := answers || access.answer(
         subject,
         asked -> n,
-        case when subject = me then names when not access.was_active(subject, now()) then '{}' end);
+        case
+          when at is null and subject = me then names
+          when not access.was_active(subject, moment) then '{}'
+          when subject = me then names
+        end,
+        moment);
     end loop;
   end if;
   -- What somebody holds exists: access.before_permission lets nothing be deleted that is in use. Of an `any_of`, the
   -- rest may not exist.
   if answers @? '$[*] ? (@.allowed == false)' or asked @? '$[*].any_of' then
-    return access.why_not(me, asked, answers, names);
+    return access.why_not(me, asked, answers, names, moment);
   end if;
   return answers;
 end $$;
 
 -- The answers to any number of checks, roles too, in one statement; its plan is kept, because it takes longer to make
 -- than to run.
-create function access.answer_many(me uuid, checks jsonb, names text[]) returns jsonb
+create function access.answer_many(me uuid, checks jsonb, names text[], moment timestamptz default now()) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   answer jsonb;
@@ -125,7 +132,7 @@ begin
   g as materialized (
     select p.subject, y.*
     from (select w.subject, array_agg(distinct w.permission) as permissions from wanted w group by w.subject) p
-      cross join lateral access.user_grants(p.subject, now(), p.permissions) y
+      cross join lateral access.user_grants(p.subject, moment, p.permissions) y
     where names is null or p.subject <> me or y.permission = any (names)
   ),
   -- Of reasons for one permission fifty are told at most, so that no more are matched with what is asked: fifty of
@@ -171,10 +178,10 @@ begin
   h as materialized (
     select p.subject, y.*
     from (select distinct c.subject from c where c.role is not null) p
-      cross join lateral access.user_held_roles(p.subject, now()) y
+      cross join lateral access.user_held_roles(p.subject, moment) y
     where names is null
       or p.subject <> me
-      or not exists (select from access.role_grants(y.id, now()) x where x.permission <> all (names))
+      or not exists (select from access.role_grants(y.id, moment) x where x.permission <> all (names))
   ),
   hit as (
     select w.n, r.widest as scope, r.kind, r.id, r.name, r.via
@@ -231,5 +238,5 @@ begin
 end $$;
 
 grant execute on function
-  access.ask(jsonb)
+  access.ask(jsonb, timestamptz)
 to freehold_app;

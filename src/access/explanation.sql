@@ -1,12 +1,12 @@
 -- Answers to questions, of now or of a past moment: what somebody may do and why, and who may do something. A caller
 -- learns about the users whom they reach, and an API key about what it names.
 
--- A moment that is asked about: not in the future; null is now.
-create function access.past_or_now(moment timestamptz) returns timestamptz
+-- A moment that is asked about: not in the future; null is now. `field`: where the request has it.
+create function access.past_or_now(moment timestamptz, field text default 'query/at') returns timestamptz
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if moment > clock_timestamp() then
-    perform access.refuse('invalid_request', 'lies in the future', 'query/at');
+    perform access.refuse('invalid_request', 'lies in the future', field);
   end if;
   return coalesce(moment, now());
 end $$;

@@ -18,7 +18,13 @@ return jsonb_build_object('kind', kind, 'effect', 'deny', 'id', id, 'name', name
 -- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without
 -- an answer, or with one to a part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request,
 -- field, names}.
-create function access.why_not(me uuid, checks jsonb, answers jsonb, names text[]) returns jsonb
+create function access.why_not(
+  me uuid,
+  checks jsonb,
+  answers jsonb,
+  names text[],
+  moment timestamptz default now()
+) returns jsonb
 language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   told jsonb;
@@ -45,33 +51,37 @@ begin
         union all
         select 'role', c.asked ->> 'role', 1
       ) p
-      left join freehold.permissions x on x.name = p.name and x.deleted_at is null and p.field <> 'role'
-      left join freehold.roles r on r.name = p.name and r.deleted_at is null and p.field = 'role'
+      left join freehold.permissions x on x.name = p.name
+        and (x.deleted_at is null or x.deleted_at > moment)
+        and p.field <> 'role'
+      left join freehold.roles r on r.name = p.name
+        and (r.deleted_at is null or r.deleted_at > moment)
+        and p.field = 'role'
     where p.name is not null and c.subject is not null
     group by c.n, c.subject, c.is_refused, p.field, p.name, r.id, x.id
   ),
   who as materialized (
-    select x.subject, access.was_active(x.subject, now()) as is_active
+    select x.subject, access.was_active(x.subject, moment) as is_active
     from (select distinct s.subject from said s where s.is_refused) x
   ),
   -- The roles that carry more than the API key names.
   beyond as materialized (
     select x.role_id
     from (select distinct s.role_id from said s where s.role_id is not null and s.subject = me and names is not null) x
-    where exists (select from access.role_grants(x.role_id, now()) g where g.permission <> all (names))
+    where exists (select from access.role_grants(x.role_id, moment) g where g.permission <> all (names))
   ),
   denied as materialized (
     select o.user_id, o.permission, o.id
     from who w
       join freehold.overrides o on o.user_id = w.subject
-    where o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, now())
+    where o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, moment)
   ),
   -- Of several demands for one permission the lowest is told.
   demanded as materialized (
     select distinct on (w.subject, q.permission) w.subject, q.permission, q.type_id, q.level, q.name
     from who w
       cross join lateral access.unmet_demands(
-        w.subject, now(), array(select s.name from said s where s.subject = w.subject and s.field <> 'role')) q
+        w.subject, moment, array(select s.name from said s where s.subject = w.subject and s.field <> 'role')) q
     where w.is_active
     order by w.subject, q.permission, q.level, q.name
   ),

@@ -118,7 +118,7 @@ export const TEXTS: Record<string, string> = {
   explainPermissions:
     'Returns each permission with its scope and all reasons for it: roles, inheritance, delegations, overrides.',
   checkPermissions:
-    'Answers in the order of the questions, for the caller or another user, also for a resource of somebody. Nothing is cached: what was revoked is denied at once.',
+    'Answers in the order of the questions, for the caller or another user, also for a resource of somebody, and with `at` for a past moment. Nothing is cached: what was revoked is denied at once.',
   listPermissionHolders: 'Returns who holds it, in which scope and why.',
   listPermissions: 'Returns the permissions of the tenant: those of Freehold and its own.',
   createPermission: 'Adds a permission of the tenant, as `document:approve`. Grant it to roles afterwards.',

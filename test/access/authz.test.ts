@@ -100,6 +100,72 @@ describe('a question', () => {
       ])
   })
 
+  it('of a past moment is answered as it was then, alone and among a hundred, in one round trip', async () => {
+    const fay = await member('fay')
+    const clock = async () =>
+      (await realm.asOwner(sql`select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at`))[0]
+        ?.at as string
+    const before = await clock()
+    const role = '0192f3d0-0000-7000-8000-0000000000a2'
+    await realm.asOwner(
+      sql`insert into freehold.user_roles (id, user_id, role_id) values (gen_random_uuid(), ${fay.id}, ${role})`,
+    )
+    const between = await clock()
+    await realm.asOwner(
+      sql`update freehold.user_roles set ends_at = now() where user_id = ${fay.id} and role_id = ${role}`,
+      sql`insert into freehold.overrides (id, user_id, permission, effect, scope) values (gen_random_uuid(), ${fay.id}, 'memo:read', 'deny', 'all')`,
+    )
+    const checks = [{ permission: 'memo:write' }, { role: 'writer' }, { any_of: ['memo:burn', 'memo:read'] }]
+    const asked = async (at: string | undefined, token = fay.token, about: object = {}) => {
+      const one = checks.map((check) => ({ ...check, ...about }))
+      const single: any[] = []
+      for (const check of one) {
+        const answer = await call('asked', '/api/v1/authz/check', { token, body: { checks: [check], at } })
+        expect([answer.status, answer.trips], JSON.stringify(answer.body)).toEqual([200, 1])
+        single.push(...answer.body.results)
+      }
+      const many = Array.from({ length: 33 }, () => one).flat()
+      const answer = await call('asked', '/api/v1/authz/check', { token, body: { checks: many, at } })
+      expect(answer.trips).toBe(1)
+      expect(answer.body.results).toEqual(Array.from({ length: 33 }, () => single).flat())
+      return single.map(({ allowed, because }) => [allowed, because.map(({ kind }: any) => kind).join()])
+    }
+    const nothing = [false, 'not_held']
+    expect(await asked(before)).toEqual([nothing, nothing, [false, 'not_held,not_held']])
+    expect(await asked(between)).toEqual([
+      [true, 'role'],
+      [true, 'role'],
+      [true, 'inherited'],
+    ])
+    expect(await asked(undefined)).toEqual([nothing, nothing, [false, 'not_held,override']])
+    // Before the user, and before the tenant: for themselves as for others.
+    const inactive = [
+      [false, 'inactive'],
+      [false, 'inactive'],
+      [false, 'inactive,inactive'],
+    ]
+    expect(await asked('2001-01-01T00:00:00Z')).toEqual(inactive)
+    expect(await asked('2001-01-01T00:00:00Z', bo, { user_id: fay.id })).toEqual(inactive)
+    expect((await asked(between, bo, { user_id: fay.id }))[0]).toEqual([true, 'role'])
+    // Whom one does not reach now one learns nothing of.
+    const strange = await call('asked', '/api/v1/authz/check', {
+      token: dee.token,
+      body: { checks: [{ user_id: fay.id, permission: 'memo:write' }], at: between },
+    })
+    expect(strange.body.results[0]).toMatchObject({ allowed: false, because: [], error: { code: 'not_found' } })
+  })
+
+  it.each(['2999-01-01T00:00:00Z', '2026-02-30T00:00:00Z', '2026-01-01', 'yesterday', 7, '', null])(
+    'of %j is refused with its place',
+    async (at) => {
+      const answer = await call('asked', '/api/v1/authz/check', {
+        token: cy.token,
+        body: { checks: [{ permission: 'memo:write' }], at },
+      })
+      expect([answer.status, answer.body.code, answer.body.errors?.[0]?.pointer]).toEqual([400, 'invalid_request', '#/at'])
+    },
+  )
+
   it('comes a hundred at a time and no more, in order, in one round trip', async () => {
     const many = Array.from({ length: 100 }, (_, i) => ({ permission: i % 2 ? 'memo:write' : 'memo:burn' }))
     const answer = await ask(cy.token, ...many)

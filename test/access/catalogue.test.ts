@@ -7,7 +7,7 @@ import { makeTenant } from '../support/people.ts'
 const APP_MAY_CALL = [
   'access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb)',
   'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
-  'access.ask(jsonb)',
+  'access.ask(jsonb,timestamp with time zone)',
   'access.began_at(date,date)',
   'access.begin_admin_reset(uuid)',
   'access.begin_external_login(uuid,text,text)',

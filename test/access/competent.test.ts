@@ -127,6 +127,10 @@ describe('a permission that demands a competency', () => {
     // Issued, and not verified yet.
     const earlier = await held(who, minutesAgo(60 * 36))
     expect([named(earlier.permissions), named(earlier.denials)]).toEqual([REST, [METHOD]])
+    const answered = async (at: string) =>
+      (await here.ask('/authz/check', { body: { checks: [{ permission: METHOD, user_id: who.id }], at } })).body.results[0]
+    expect(await answered(minutesAgo(120))).toMatchObject({ allowed: true, scope: 'all', because: [{ kind: 'role' }] })
+    expect(await answered(minutesAgo(60 * 36))).toEqual({ allowed: false, scope: null, because: [lacking] })
     const [first] = (
       await here.ask(`/permissions/${METHOD}/holders?at=${encodeURIComponent(minutesAgo(120))}&limit=100`)
     ).body.data.filter(({ user_id }: { user_id: string }) => user_id === who.id)

@@ -304,6 +304,25 @@ it('a check is answered by itself as among a hundred, with the reason that the c
   expect(differing?.pairs).toBeNull()
 })
 
+it('checks of any moment are answered as the changes say, by themselves as among a hundred', async () => {
+  for (let round = 0; round < 20; round++) {
+    const at = one(moments)
+    const checks = Array.from({ length: 100 }, () => ({ user_id: one(people), permission: one(PERMISSIONS) }))
+    const [row] = await tenant.asOwner(
+      sql`select access.answer_many(null, x.checks, null, x.at) as together,
+        (select jsonb_agg(access.answer((q ->> 'user_id')::uuid, q,
+          case when not access.was_active((q ->> 'user_id')::uuid, x.at) then '{}'::text[] end, x.at) order by n)
+          from jsonb_array_elements(x.checks) with ordinality t (q, n)) as alone
+        from (select ${JSON.stringify(checks)}::jsonb as checks,
+          timestamptz 'epoch' + ${String(at)}::bigint * interval '1 microsecond' as at) x`,
+    )
+    expect(row?.alone).toEqual(row?.together)
+    expect(row?.together.map(({ scope }: { scope: string | null }) => scope)).toEqual(
+      checks.map(({ user_id, permission }) => expected(user_id, permission, at)),
+    )
+  }
+})
+
 it('what somebody without a role holds by an override is delegated as far as they hold it', async () => {
   const [ann, dan] = [crypto.randomUUID(), crypto.randomUUID()]
   const [delegation, permission] = [crypto.randomUUID(), PERMISSIONS[0]]
