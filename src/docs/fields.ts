@@ -213,6 +213,7 @@ export const BODIES: Record<string, unknown> = {
   createInvitation: { email: 'ann@acme.example', roles: ['analyst'], given_name: 'Ann' },
   acceptInvitation: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', password: 'Tr0ub4dor-and-3' },
   previewInvitation: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA' },
+  getInvitationPasskeyOptions: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA' },
   setUserGroups: { groups: ['group_reader', 'group_editor'] },
   requestErasure: { reason: 'I leave the company' },
   impersonateUser: { reason: 'Ticket 4711: the invoice is not shown' },

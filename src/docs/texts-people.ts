@@ -30,7 +30,9 @@ export const people = {
     'What is given is what the caller holds, decided again when it is accepted. Open invitations count for `max_users` and the limit of the organization.',
   resendInvitation: 'It works for seven days from now. Whoever sends it again is its inviter from then on.',
   acceptInvitation:
-    'The token of the mail works once. A new person sends a `password`; somebody who has an account sends it with their session, and is moved.',
+    'The token of the mail works once. A new person sends a `password` or a `passkey`; somebody who has an account sends it with their session, and is moved.',
+  getInvitationPasskeyOptions:
+    'Pass it to `navigator.credentials.create()`, and the answer to `POST /invitations/accept` within five minutes.',
   previewInvitation: 'The token stays valid.',
   setUserGroups: 'All or nothing. Roles that are not manageable stay as they are.',
   listEmployees: 'Within the scope of the permission. What is sensitive is masked without `employee:read_sensitive`.',

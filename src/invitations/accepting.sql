@@ -1,6 +1,6 @@
 -- Accepting an invitation.
 --   access.preview_invitation     public endpoint: what somebody is invited to, and what a password is judged by
---   access.accept_invitation      public endpoint: makes the account of a new person
+--   access.accept_invitation      public endpoint: makes the account of a new person, with a password or a passkey
 --   access.join_by_invitation     for the admitted user: moves them
 --
 -- Threat: a token that was seen, guessed, used or mailed to somebody else lets a stranger in; somebody accepts what was
@@ -10,7 +10,7 @@
 -- invitation is locked and closed in the transaction that gives what it promises; the counters are those of every
 -- user; and its inviter is judged anew (giving.sql). Whoever has no token learns nothing.
 --
--- Locks: counters, the user, organizations by their ids, the invitation, their rows, roles.
+-- Locks: the challenge of a passkey, counters, the user, organizations by their ids, the invitation, their rows, roles.
 
 -- The invitation of a token that can be accepted now, or null. With `is_held` it is locked, so that of several requests
 -- one goes first.
@@ -40,7 +40,7 @@ begin
   return i;
 end $$;
 
--- {email, given_name, family_name, organization_id, organization, inviter, expires_at, is_user, policy}; null: the
+-- {id, email, given_name, family_name, organization_id, organization, inviter, expires_at, is_user, policy}; null: the
 -- token is not valid. `is_user`: the address has an account.
 create function access.preview_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
@@ -50,6 +50,7 @@ declare
 begin
   return case
     when i.id is not null then jsonb_build_object(
+      'id', i.id,
       'email', i.email,
       'given_name', i.given_name,
       'family_name', i.family_name,
@@ -64,7 +65,8 @@ begin
   end;
 end $$;
 
--- Makes the account of a new person: {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
+-- Makes the account of a new person, with a password or with a `passkey` that the Worker verified for this invitation, as
+-- for access.register_passkey and with its challenge, {challenge_hash, challenge_expires_at, ...}: {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
 -- (the address has an account; the invitation stays open), `void` (nothing of what it promised can be given any more).
 -- Raises FH409 where a limit is reached; then the invitation stays open.
 create function access.accept_invitation(
@@ -73,16 +75,23 @@ create function access.accept_invitation(
   presented bytea,
   new_hash text,
   wanted jsonb,
-  request jsonb
+  request jsonb,
+  passkey jsonb default null
 ) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := passkey is null or access.spend_challenge(
+    (passkey ->> 'challenge_hash')::bytea, (passkey ->> 'challenge_expires_at')::timestamptz);
   i freehold.invitations;
   given freehold.roles[];
   u freehold.users;
   broken text;
+  answer jsonb;
 begin
+  if not is_new then
+    perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
+  end if;
   perform access.must_be_licensed(), access.lock_limit('users');
   i := access.valid_invitation(presented, true);
   if i.id is null then
@@ -94,7 +103,8 @@ begin
   if i.role_ids <> '{}' and given = '{}' then
     return jsonb_build_object('outcome', 'void');
   end if;
-  u.id := gen_random_uuid();
+  -- A passkey was made for the id that its user was to get (passkeyOptions in accepting.ts).
+  u.id := case when passkey is null then gen_random_uuid() else i.id end;
   u.username := access.free_username(wanted ->> 'username', i.email);
   perform access.set_audit_actor(u.id, u.username, request);
   begin
@@ -102,10 +112,7 @@ begin
       id, username, email, email_verified, given_name, family_name, locale, role, unit_id, organization_id, joined_at
     )
     values (
-      u.id,
-      u.username,
-      i.email,
-      true,
+      u.id, u.username, i.email, true,
       coalesce(wanted ->> 'given_name', i.given_name),
       coalesce(wanted ->> 'family_name', i.family_name),
       i.locale,
@@ -121,8 +128,14 @@ begin
     end if;
     return jsonb_build_object('outcome', 'known');
   end;
-  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), u.id, new_hash);
-  return access.join_as(i, u.id, given);
+  if passkey is null then
+    insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), u.id, new_hash);
+    return access.join_as(i, u.id, given);
+  end if;
+  perform access.add_passkey(u.id, passkey);
+  answer := access.join_as(i, u.id, given);
+  perform access.enqueue_mail('passkey_added', u.id, i.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return answer;
 end $$;
 
 -- Moves the admitted user, whose address the invitation was mailed to: as above, or `other` (it is for another
@@ -174,14 +187,6 @@ begin
   perform set_config('access.claims', claimed, true);
   return answer;
 end $$;
-
--- The name of the role with which somebody logs in wherever they are: that of who registers.
-create function access.base_role(t freehold.tenant) returns text
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select coalesce(
-    t.registration_role,
-    (select r.name from freehold.roles r where r.is_fallback and r.deleted_at is null))
-$$;
 
 -- Gives the roles that are not held yet, in the order of their ids, as everybody locks them, closes the invitation, and
 -- tells whoever invited.
@@ -239,6 +244,6 @@ end $$;
 
 grant execute on function
   access.preview_invitation(uuid, text, bytea),
-  access.accept_invitation(uuid, text, bytea, text, jsonb, jsonb),
+  access.accept_invitation(uuid, text, bytea, text, jsonb, jsonb, jsonb),
   access.join_by_invitation(uuid, text, bytea)
 to freehold_app;

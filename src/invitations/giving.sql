@@ -165,3 +165,11 @@ begin
   end loop;
   return ids;
 end $$;
+
+-- The name of the role with which somebody logs in wherever they are: that of who registers.
+create function access.base_role(t freehold.tenant) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(
+    t.registration_role,
+    (select r.name from freehold.roles r where r.is_fallback and r.deleted_at is null))
+$$;

@@ -2,6 +2,7 @@ import { z } from '@hono/zod-openapi'
 import { answer, created } from '../http/answer.ts'
 import { room, route } from '../http/route.ts'
 import { Problem } from '../kernel/problem.ts'
+import { CreationOptions } from '../passkeys/wire.ts'
 import {
   Acceptance,
   AcceptedInvitation,
@@ -9,6 +10,7 @@ import {
   joinByInvitation,
   Preview,
   PreviewRequest,
+  passkeyOptions,
   previewInvitation,
 } from './accepting.ts'
 import {
@@ -63,7 +65,8 @@ invitationRoutes.openapi(
     operationId: 'acceptInvitation',
     method: 'post',
     path: '/accept',
-    summary: 'Accept an invitation with the token from the mail: as a new person with a password, or as who is logged in',
+    summary:
+      'Accept an invitation with the token from the mail: as a new person with a password or a passkey, or as who is logged in',
     public: 'or_session',
     trips: 2,
     attempts: 'verify',
@@ -78,6 +81,23 @@ invitationRoutes.openapi(
     const accepted = await acceptInvitation(ctx, wanted)
     return created(c, accepted, `/api/v1/users/${accepted.id}`)
   },
+)
+
+invitationRoutes.openapi(
+  route({
+    operationId: 'getInvitationPasskeyOptions',
+    method: 'post',
+    path: '/accept/options',
+    summary: 'Get what a browser needs to make the passkey with which an invitation is accepted',
+    public: true,
+    only_reads: true,
+    trips: 1,
+    attempts: 'verify',
+    body: PreviewRequest,
+    returns: { 200: CreationOptions },
+    problems: ['already_exists'],
+  }),
+  async (c) => c.json(await passkeyOptions(c.var.ctx, c.req.valid('json')), 200),
 )
 
 invitationRoutes.openapi(

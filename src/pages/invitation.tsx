@@ -1,15 +1,24 @@
 /**
  * Accepting an invitation. The link of the mail has its token in the fragment, or one types the code; what it is for is shown before
- * anything is accepted. A new person chooses a password. Who has an account logs in and accepts then, and the token waits for that in a
+ * anything is accepted. A new person chooses a password, or makes a passkey. Who has an account logs in and accepts then, and the token waits for that in a
  * cookie of this browser, because it must be in no address. Threat: somebody is moved by a link that they only opened.
  */
 import { z } from '@hono/zod-openapi'
-import { Acceptance, acceptInvitation, joinByInvitation, PreviewRequest, previewInvitation } from '../invitations/accepting.ts'
+import {
+  Acceptance,
+  acceptInvitation,
+  joinByInvitation,
+  PreviewRequest,
+  previewInvitation,
+  withPasskeyOptions,
+} from '../invitations/accepting.ts'
+import { NewCredential } from '../passkeys/wire.ts'
 import { profileWith } from './account.tsx'
 import { pageCookie, readPageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
 import { type Faults, Field, Moment, NO_FAULTS, PasswordField, Submit, Summary } from './layout.tsx'
 import { type Look, termsOf } from './look.ts'
+import { Credential, PasskeyForm } from './passkey-form.tsx'
 import { CodeField } from './reset.tsx'
 import { FormToken, goTo, handle, show, type Visit } from './visit.tsx'
 
@@ -17,7 +26,9 @@ const INVITATION = '/invitation'
 const SHOW = '/invitation/show'
 const ACCEPT = '/invitation/accept'
 const JOIN = '/invitation/join'
-const Wanted = Acceptance.pick({ token: true, password: true, given_name: true, family_name: true }).strict()
+const Wanted = Acceptance.pick({ token: true, password: true, given_name: true, family_name: true })
+  .extend({ passkey: Credential(NewCredential).optional() })
+  .strict()
 
 type Form = { faults?: Faults; status?: number; token?: string | undefined }
 type Shown = Awaited<ReturnType<typeof previewInvitation>>
@@ -64,11 +75,11 @@ async function shownPage(
   { faults = NO_FAULTS, status = 200, sent = {} as Record<string, string> } = {},
 ) {
   const { words } = visit
-  const invitation = await previewInvitation(visit.ctx, { token })
+  const { invitation, options } = await withPasskeyOptions(visit.ctx, { token })
   const { look, policy } = await termsOf(visit.ctx)
   const { title } = words.invitation
   // In the cookie until somebody has logged in; a new person's goes with the form.
-  if (invitation.is_user) visit.c.set('cookies', [pageCookie('invitation', token)])
+  if (options === null) visit.c.set('cookies', [pageCookie('invitation', token)])
   const name = (field: 'given_name' | 'family_name', autocomplete: string) => (
     <Field
       name={field}
@@ -86,7 +97,7 @@ async function shownPage(
       <h1>{title}</h1>
       <Facts visit={visit} invitation={invitation} look={look} />
       <Summary words={words} faults={faults} />
-      {invitation.is_user ? (
+      {options === null ? (
         <>
           <p>{words.invitation.known}</p>
           <a class="button" href={JOIN}>
@@ -94,14 +105,35 @@ async function shownPage(
           </a>
         </>
       ) : (
-        <form method="post" action={ACCEPT}>
-          <FormToken visit={visit} action={ACCEPT} />
-          <input type="hidden" name="token" value={token} />
-          {name('given_name', 'given-name')}
-          {name('family_name', 'family-name')}
-          <PasswordField words={words} name="password" label={words.new_password} faults={faults} policy={policy} />
-          <Submit words={words}>{words.invitation.submit}</Submit>
-        </form>
+        <>
+          <form method="post" action={ACCEPT}>
+            <FormToken visit={visit} action={ACCEPT} />
+            <input type="hidden" name="token" value={token} />
+            {name('given_name', 'given-name')}
+            {name('family_name', 'family-name')}
+            <PasswordField words={words} name="password" label={words.new_password} faults={faults} policy={policy} />
+            <Submit words={words}>{words.invitation.submit}</Submit>
+          </form>
+          {/* For new options its browser comes by the link of the mail. */}
+          <PasskeyForm
+            words={words}
+            action={ACCEPT}
+            verb="create"
+            options={options}
+            again={`${INVITATION}#${new URLSearchParams({ token })}`}
+            field="passkey"
+          >
+            <FormToken visit={visit} action={ACCEPT} />
+            <input type="hidden" name="token" value={token} />
+            {(['given_name', 'family_name'] as const).map((field) => (
+              <input type="hidden" name={field} value={sent[field] ?? invitation[field] ?? ''} data-copy={field} />
+            ))}
+            <p class="hint">{words.invitation.passkey_lead}</p>
+            <Submit words={words} class="quiet">
+              {words.invitation.submit_passkey}
+            </Submit>
+          </PasskeyForm>
+        </>
       )}
     </div>,
   )
@@ -124,7 +156,7 @@ const accept = (visit: Visit) =>
       return goTo(visit, '/login?said=invited')
     },
     // A token that is not valid any more is no fault of the form that has it.
-    again: (faults, status, { token, password: _, ...sent }) =>
+    again: (faults, status, { token, password: _, passkey: __, ...sent }) =>
       token === undefined || faults.at.token
         ? codePage(visit, { faults, status, token })
         : shownPage(visit, token, { faults, status, sent }).catch(() => codePage(visit, { faults, status, token })),

@@ -48,6 +48,8 @@ for (const form of Passkey?.parseRequestOptionsFromJSON ? all('form[data-passkey
     const publicKey = Passkey[parse](JSON.parse(options))
     const made = await navigator.credentials[verb]({ publicKey, signal: waiting.signal, ...more })
     form.querySelector('[data-credential]').value = JSON.stringify(made)
+    // What was typed in the form beside it.
+    for (const copy of all('[data-copy]', form)) copy.value = document.getElementById(copy.dataset.copy)?.value ?? copy.value
     form.submit()
   }
   form.hidden = false

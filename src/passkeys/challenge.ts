@@ -10,8 +10,8 @@ import { newMailToken, successorOf, tokenHash } from '../kernel/token.ts'
 /** How long an answer may take; pages ask for a new challenge before. */
 export const CHALLENGE_SECONDS = 300
 
-/** What a challenge is for: a login, or a new passkey in one session. */
-export type Purpose = 'login' | `register:${string}`
+/** What a challenge is for: a login, a new passkey in one session, or one of whoever accepts an invitation, by the hash of its token. */
+export type Purpose = 'login' | `register:${string}` | `invitation:${string}`
 
 const macOf = (key: string, purpose: Purpose, said: string) => successorOf(key, `passkey:${purpose}:${said}`)
 

@@ -10,7 +10,7 @@ import type { z } from 'zod'
 import type { Ctx, Realm } from '../kernel/context.ts'
 import { invalid } from '../kernel/problem.ts'
 import { rowsOf } from '../kernel/wire.ts'
-import { CHALLENGE_SECONDS, newChallenge } from './challenge.ts'
+import { CHALLENGE_SECONDS, newChallenge, type Purpose } from './challenge.ts'
 import { ALGORITHMS, userHandleOf } from './webauthn.ts'
 import type { CreationOptions, RequestOptions } from './wire.ts'
 
@@ -36,21 +36,30 @@ export async function creationOptions(ctx: Ctx): Promise<z.infer<typeof Creation
   const [{ id, username, name } = { id: '', username: '', name: '' }] = rowsOf<{ id: string; username: string; name: string }>(
     user,
   )
-  return {
-    challenge: await newChallenge(ctx.realm, purposeOf(ctx)),
-    rp: { id: hostOf(ctx.realm.url), name: ctx.realm.legal_name },
-    user: { id: userHandleOf(id), name: username, displayName: name || username },
-    pubKeyCredParams: ALGORITHMS.map((alg) => ({ type: 'public-key', alg })),
-    timeout: CHALLENGE_SECONDS * 1000,
-    excludeCredentials: rowsOf<{ id: string; transports: string[] }>(held).map(({ id, transports }) => ({
-      type: 'public-key',
-      id: base64urlOf(id),
-      transports,
-    })),
-    authenticatorSelection: { residentKey: 'required', requireResidentKey: true, userVerification: 'required' },
-    attestation: 'none',
-  }
+  const others = rowsOf<{ id: string; transports: string[] }>(held).map(({ id, transports }) => ({
+    type: 'public-key' as const,
+    id: base64urlOf(id),
+    transports,
+  }))
+  return newPasskeyOptions(ctx.realm, purposeOf(ctx), { id, name: username, displayName: name || username }, others)
 }
+
+/** What to ask the browser for a new passkey of a user, who has others. No round trip. */
+export const newPasskeyOptions = async (
+  realm: Realm,
+  purpose: Purpose,
+  { id, ...called }: { id: string; name: string; displayName: string },
+  excludeCredentials: z.infer<typeof CreationOptions>['excludeCredentials'] = [],
+): Promise<z.infer<typeof CreationOptions>> => ({
+  challenge: await newChallenge(realm, purpose),
+  rp: { id: hostOf(realm.url), name: realm.legal_name },
+  user: { id: userHandleOf(id), ...called },
+  pubKeyCredParams: ALGORITHMS.map((alg) => ({ type: 'public-key', alg })),
+  timeout: CHALLENGE_SECONDS * 1000,
+  excludeCredentials,
+  authenticatorSelection: { residentKey: 'required', requireResidentKey: true, userVerification: 'required' },
+  attestation: 'none',
+})
 
 /** A new passkey counts in the session that asked for it. */
 export const purposeOf = ({ credential }: Ctx) =>

@@ -136,7 +136,7 @@ create function access.register_passkey(
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
   t freehold.tenant;
-  made uuid := gen_random_uuid();
+  made uuid;
   u freehold.users;
 begin
   t := access.check_system(tenant_id, system_key);
@@ -153,12 +153,23 @@ begin
   elsif (select count(*) from freehold.passkeys k where k.user_id = u.id) >= 20 then
     perform access.refuse('limit_reached', 'You have 20 passkeys, which is the most: remove one first.');
   end if;
+  made := access.add_passkey(u.id, passkey);
+  perform access.enqueue_mail('passkey_added', u.id, u.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return made;
+end $$;
+
+-- Keeps a passkey of a user whose row the caller has locked or made.
+create function access.add_passkey(subject uuid, passkey jsonb) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+begin
   insert into freehold.passkeys (
     id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, transports, is_synced
   )
   values (
     made,
-    u.id,
+    subject,
     decode(passkey ->> 'credential_id', 'hex'),
     decode(passkey ->> 'public_key', 'hex'),
     (passkey ->> 'counter')::bigint,
@@ -172,7 +183,6 @@ begin
   if not found then
     perform access.refuse('already_exists', 'This passkey is registered already.');
   end if;
-  perform access.enqueue_mail('passkey_added', u.id, u.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
   return made;
 end $$;
 

@@ -16,7 +16,7 @@ import { newToken, tokenHash } from '../kernel/token.ts'
 import { rfc3339, rowsOf } from '../kernel/wire.ts'
 import { deliver } from '../mail/mail.ts'
 import { deviceName, type Location } from '../sessions/device.ts'
-import { readChallenge } from './challenge.ts'
+import { type Purpose, readChallenge } from './challenge.ts'
 import { base64urlOf, hostOf, hostsOf, purposeOf } from './options.ts'
 import { challengeIn, NotVerified, userHandleOf, verifyAnswer, verifyNew } from './webauthn.ts'
 import type { Assertion, NewCredential, Passkey } from './wire.ts'
@@ -39,23 +39,7 @@ export async function registerPasskey(
   { name, credential }: { name?: string | undefined; credential: z.infer<typeof NewCredential> },
 ): Promise<Own> {
   const { realm } = ctx
-  const said = challengeIn(credential.response.clientDataJSON)
-  const challenge = said === null ? null : await readChallenge(realm, purposeOf(ctx), said)
-  if (said === null || !challenge)
-    throw invalid('credential/response/clientDataJSON', 'has no challenge that this session was given')
-  if (challenge.expires_at.getTime() <= Date.now())
-    throw invalid('credential/response/clientDataJSON', 'has a challenge that has expired: ask for new options')
-  const expected = { origin: new URL(realm.url).origin, rp_ids: [hostOf(realm.url)], challenge: said }
-  const made = await verifyNew(browserAnswer(credential), expected).catch((error) => {
-    throw error instanceof NotVerified ? invalid(`credential/${error.member}`, error.message) : error
-  })
-  const { credential_id, public_key, counter, ...shown } = made
-  const row = {
-    ...shown,
-    name: name ?? deviceName(ctx.request.agent)?.slice(0, 100) ?? 'Passkey',
-    transports: credential.response.transports ?? [],
-  }
-  const stored = { ...row, counter, credential_id: hexOf(credential_id), public_key: hexOf(public_key) }
+  const { challenge, shown: row, stored } = await verifiedPasskey(ctx, purposeOf(ctx), 'credential', credential, name)
   const [added] = await ctx.run(
     ctx.db.execute(
       sql`select access.register_passkey(${realm.id}, ${realm.system_key}, ${challenge.hash}::bytea, ${challenge.expires_at.toISOString()}::timestamptz, ${JSON.stringify(stored)}::jsonb) as id, ${rfc3339('now()')} as created_at`,
@@ -64,6 +48,40 @@ export async function registerPasskey(
   const { id, created_at } = oneOf<{ id: string; created_at: string }>(added)
   ctx.later(deliver(ctx))
   return { id, ...row, ends_at: null, created_at, last_used_at: null }
+}
+
+/**
+ * A new passkey that was verified, for the database to keep, and what is shown of it. `member`: where the request has it. Fails with
+ * invalid_request: what is wrong with the answer.
+ */
+export async function verifiedPasskey(
+  { realm, request }: Ctx,
+  purpose: Purpose,
+  member: string,
+  credential: z.infer<typeof NewCredential>,
+  name?: string,
+) {
+  const wrong = (at: string, said: string) => invalid(`${member}/${at}`, said)
+  const said = challengeIn(credential.response.clientDataJSON)
+  const challenge = said === null ? null : await readChallenge(realm, purpose, said)
+  if (said === null || !challenge)
+    throw wrong(
+      'response/clientDataJSON',
+      purpose.startsWith('register:') ? 'has no challenge that this session was given' : 'has no challenge of this invitation',
+    )
+  if (challenge.expires_at.getTime() <= Date.now())
+    throw wrong('response/clientDataJSON', 'has a challenge that has expired: ask for new options')
+  const expected = { origin: new URL(realm.url).origin, rp_ids: [hostOf(realm.url)], challenge: said }
+  const made = await verifyNew(browserAnswer(credential), expected).catch((error) => {
+    throw error instanceof NotVerified ? wrong(error.member, error.message) : error
+  })
+  const { credential_id, public_key, counter, ...rest } = made
+  const shown = {
+    ...rest,
+    name: name ?? deviceName(request.agent)?.slice(0, 100) ?? 'Passkey',
+    transports: credential.response.transports ?? [],
+  }
+  return { challenge, shown, stored: { ...shown, counter, credential_id: hexOf(credential_id), public_key: hexOf(public_key) } }
 }
 
 /** `mail`: its owner is told of it. A database that is a version behind does not say. */

@@ -5,7 +5,7 @@ import { type Database, databaseOf, master, refusalOf, rowsOf } from '../support
 import { makeTenant } from '../support/people.ts'
 
 const APP_MAY_CALL = [
-  'access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb)',
+  'access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb,jsonb)',
   'access.admit(uuid,jsonb,text,jsonb,boolean,integer,integer)',
   'access.ask(jsonb,timestamp with time zone)',
   'access.began_at(date,date)',

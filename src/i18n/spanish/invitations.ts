@@ -24,6 +24,7 @@ export const invitations = {
   'This invitation was accepted, revoked or replaced.': 'Esta invitación se aceptó, se revocó o se sustituyó.',
   'An invitation is accepted with a session, not with an API key.':
     'Una invitación se acepta con una sesión, no con una clave de API.',
+  'is in place of a password: send one of them': 'va en lugar de una contraseña: envía una de las dos',
   'This address has an account: log in with it, then accept the invitation.':
     'Esta dirección tiene una cuenta: entra con ella y luego acepta la invitación.',
   'This invitation is for another address.': 'Esta invitación es para otra dirección.',

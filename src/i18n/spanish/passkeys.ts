@@ -4,6 +4,7 @@ export const passkeys = {
   'The passkey was not accepted: ask for new options and try again.':
     'La llave de acceso no fue aceptada: pide opciones nuevas e inténtalo otra vez.',
   'has no challenge that this session was given': 'no tiene ningún desafío que se haya dado a esta sesión',
+  'has no challenge of this invitation': 'no tiene ningún desafío de esta invitación',
   'has a challenge that has expired: ask for new options': 'tiene un desafío que ha caducado: pide opciones nuevas',
   'is not CBOR': 'no es CBOR',
   'has an attestation that is not taken: ask for none': 'tiene una certificación que no se acepta: pide que no haya ninguna',

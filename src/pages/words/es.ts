@@ -52,7 +52,7 @@ export const es: Words = {
       'Si hay una cuenta con esta dirección, un correo con un enlace y un código está en camino. Solo el más reciente funciona.',
     mail_again: 'Si esta dirección aún está por confirmar, otro correo está en camino.',
     registered: 'Un correo está en camino. Sigue su enlace o escribe aquí su código.',
-    invited: 'Tu cuenta está lista. Entra; en la página de tu cuenta también puedes añadir una llave de acceso.',
+    invited: 'Tu cuenta está lista. Entra; en la página de tu cuenta puedes añadir llaves de acceso.',
     joined: 'La invitación está aceptada.',
     code_sent:
       'Si hay una cuenta con este nombre, un correo con un código y un enlace está en camino. Solo el más reciente funciona.',
@@ -151,6 +151,8 @@ export const es: Words = {
     given_name: 'Nombre',
     family_name: 'Apellidos',
     submit: 'Aceptar',
+    passkey_lead: 'O sin contraseña: con la huella, la cara o el PIN de este dispositivo.',
+    submit_passkey: 'Aceptar con una llave de acceso',
     known: 'Ya hay una cuenta con esta dirección. Entra con ella y luego acepta.',
     log_in: 'Seguir con esta cuenta',
     join_lead: 'Has entrado como {email}. Si aceptas, dejas la organización en la que estás ahora.',

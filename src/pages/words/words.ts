@@ -69,6 +69,8 @@ export type Words = DataWords & {
     given_name: string
     family_name: string
     submit: string
+    passkey_lead: string
+    submit_passkey: string
     known: string
     log_in: string
     join_lead: string
