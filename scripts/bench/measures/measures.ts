@@ -23,6 +23,7 @@ import { refusals } from './refusals.ts'
 import { resolution } from './resolution.ts'
 import { turns } from './turns.ts'
 import { verify } from './verify.ts'
+import { wiping } from './wiping.ts'
 
 /** All measures, in the order of the report. */
 export const measures: Measure[] = [
@@ -37,6 +38,7 @@ export const measures: Measure[] = [
   competencies,
   limits,
   audit,
+  wiping,
   login,
   refusals,
   bodies,
