@@ -65,8 +65,9 @@ begin
   end;
 end $$;
 
--- Makes the account of a new person, with a password or with a `passkey` that the Worker verified for this invitation, as
--- for access.register_passkey and with its challenge, {challenge_hash, challenge_expires_at, ...}: {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
+-- Makes the account of a new person, with a password or a `passkey` that the Worker verified for this invitation: as of
+-- access.register_passkey, with {challenge_hash, challenge_expires_at}.
+-- {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
 -- (the address has an account; the invitation stays open), `void` (nothing of what it promised can be given any more).
 -- Raises FH409 where a limit is reached; then the invitation stays open.
 create function access.accept_invitation(

@@ -9,7 +9,7 @@
 -- invitations take places that accepting takes again, exactly; of a token the hash alone is stored, in a column that
 -- the app login cannot read; and where a mail goes out, the Worker shows the system's key.
 --
--- Locks: the counter of users, the inviter, the invitation, and what limits mail at the end.
+-- Locks: the counter of users, the inviter, the organization, the invitation, and what limits mail at the end.
 
 -- How many invitations one user can send within an hour.
 create function access.invitations_an_hour() returns integer
@@ -59,11 +59,7 @@ begin
     perform access.refuse('illegal_state', 'Somebody with this address has an account that is not active.');
   end if;
   i.role_ids := access.invited_roles(wanted -> 'roles', i);
-  if known.id is null and l.name is not null and l.used + access.open_invitations() + 1 > l.most then
-    perform access.refuse('limit_reached', format(
-      'The limit max_users is reached: this tenant can have at most %s active users, open invitations included.', l.most));
-  end if;
-  perform access.require_place(i);
+  perform access.require_room(i, l);
   update freehold.invitations x set closed_at = x.expires_at
   where x.email = address
     and x.organization_id is not distinct from i.organization_id
@@ -147,7 +143,8 @@ begin
   return i;
 end $$;
 
--- Mails another token, which works for seven days; what is given is decided anew, as if the caller had invited them.
+-- Mails another token, which works for seven days; what is given is decided anew, as if the caller had invited them. One
+-- that had expired took no place any more, and takes one again.
 create function access.resend_invitation(
   tenant_id uuid,
   system_key text,
@@ -157,13 +154,23 @@ create function access.resend_invitation(
 ) returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare
+  l access.limits;
   i freehold.invitations;
 begin
   perform access.check_system(tenant_id, system_key);
-  perform access.must_be_licensed(), access.lock_limit('users');
+  perform access.must_be_licensed();
+  l := access.lock_limit('users');
   perform from freehold.users x where x.id = access.principal() for no key update;
+  -- Before the invitation, as whoever accepts one locks them.
+  perform
+  from freehold.organizations o
+  where o.id = (select x.organization_id from freehold.invitations x where x.id = invitation)
+  for no key update;
   i := access.invitation_to_change(invitation, 'invitation:create');
   perform access.invited_roles(to_jsonb(i.role_ids), i);
+  if i.expires_at <= now() then
+    perform access.require_room(i, l);
+  end if;
   update freehold.invitations x set
     inviter_id = access.principal(),
     token_hash = new_hash,

@@ -67,6 +67,20 @@ begin
   end if;
 end $$;
 
+-- Refuses an invitation for which the tenant or its organization has no place. `l`: the limit of users, locked.
+create function access.require_room(i freehold.invitations, l access.limits) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if l.name is not null
+    and not exists (select from freehold.users u where u.email = i.email)
+    and l.used + access.open_invitations() + 1 > l.most
+  then
+    perform access.refuse('limit_reached', format(
+      'The limit max_users is reached: this tenant can have at most %s active users, open invitations included.', l.most));
+  end if;
+  perform access.require_place(i);
+end $$;
+
 -- How many open invitations wait for somebody who is not here yet.
 create function access.open_invitations() returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$

@@ -35,7 +35,7 @@ const OTHERS = [
   /^\/api\/v1\/authz\/check$/,
   /^\/api\/v1\/webhooks\/\{id\}\/(rotate|test|replay)$/,
   // Of strangers, or of whoever was invited: the token works once.
-  /^\/api\/v1\/invitations\/(accept|preview)$/,
+  /^\/api\/v1\/invitations\/(accept|accept\/options|preview)$/,
 ]
 
 let here: Here

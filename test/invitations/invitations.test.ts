@@ -202,6 +202,30 @@ describe('sending again', () => {
     await all.realm.asOwner(sql`delete from freehold.invitations where inviter_id = ${busy.id}`)
   })
 
+  it('takes a place again where it had expired, of the tenant and of the organization, and none where it is open', async () => {
+    const full = await cast('invites-again')
+    const again = (id: string) => full.ask(`/invitations/${id}/resend`, { method: 'POST' })
+    const expire = (id: string) =>
+      full.realm.asOwner(sql`update freehold.invitations set expires_at = now() - interval '1 hour' where id = ${id}`)
+    const { body: organization } = await full.ask('/organizations', { body: { name: 'Of one', user_limit: 1 } })
+    const [first, open] = [await invited(full.realm, full.bo.token), await invited(full.realm, full.bo.token)]
+    const within = await invited(full.realm, full.bo.token, { organization_id: organization.id })
+    await expire(within.id)
+    const other = await invited(full.realm, full.bo.token, { organization_id: organization.id })
+    expectProblem(await again(within.id), 409, 'limit_reached')
+    expect((await again(other.id)).status).toBe(200)
+    expect((await full.ask(`/invitations/${other.id}/revoke`, { method: 'POST' })).status).toBe(200)
+    await expire(first.id)
+    const [{ n } = { n: 0 }] = await full.realm.asOwner(sql`select count(*)::int as n from freehold.users where is_active`)
+    await setLimits(full.realm.id, { max_users: n + 1 })
+    expectProblem(await again(first.id), 409, 'limit_reached')
+    expectProblem(await again(within.id), 409, 'limit_reached')
+    expect((await again(open.id)).status).toBe(200)
+    await setLimits(full.realm.id, { max_users: n + 2 })
+    const both = await Promise.all([again(first.id), again(within.id)])
+    expect(both.map(({ status }) => status).sort()).toEqual([200, 409])
+  })
+
   it('gives what whoever sends it again can give', async () => {
     const { id } = await invited(all.realm, bo, { roles: ['admin'] })
     const lesser = await all.member('lesser', { can: { ...INVITES, 'role:update': 'all' } })
