@@ -8,16 +8,41 @@
 --   creates table freehold.webhooks
 --   alters table freehold.tenant
 -- Definitions:
---   creates 57 objects
+--   creates 60 objects
 --   replaces function access.alert_expiring_competencies
 --   replaces function access.checkpoint_audit
 --   replaces function access.enqueue_mail
+--   replaces function access.invite
 --   replaces function access.is_built_in_activity
 --   replaces function access.personal_tables
+--   replaces function access.preview_invitation
 --   replaces function access.purge
+--   replaces function access.register_passkey
 --   replaces function access.require_reach
+--   replaces function access.resend_invitation
+--   replaces function access.wipe_some_of
+--   drops and creates function access.accept_invitation
+--   drops and creates function access.answer
+--   drops and creates function access.answer_many
+--   drops and creates function access.ask
+--   drops and creates function access.past_or_now
+--   drops and creates function access.why_not
+-- Kept for the release before this one, and dropped by the next migration:
+--   keeps function access.matrix_cells
 
 set local check_function_bodies = off;
+--> statement-breakpoint
+drop function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb);
+--> statement-breakpoint
+drop function access.answer(uuid,jsonb,text[]);
+--> statement-breakpoint
+drop function access.answer_many(uuid,jsonb,text[]);
+--> statement-breakpoint
+drop function access.ask(jsonb);
+--> statement-breakpoint
+drop function access.past_or_now(timestamp with time zone);
+--> statement-breakpoint
+drop function access.why_not(uuid,jsonb,jsonb,text[]);
 --> statement-breakpoint
 CREATE TABLE "access"."event_spans" (
   "checkpoint" integer PRIMARY KEY NOT NULL,
@@ -117,6 +142,10 @@ CREATE INDEX "webhook_deliveries_at" ON "freehold"."webhook_deliveries" USING bt
 --> statement-breakpoint
 CREATE INDEX "webhooks_sorted" ON "freehold"."webhooks" USING btree ("created_at","id");
 --> statement-breakpoint
+CREATE INDEX "employees_other_name" ON "freehold"."employees" USING btree (name collate "C","id") WHERE employment = 'inactive' or terminated_at is not null;
+--> statement-breakpoint
+CREATE INDEX "employees_other_created" ON "freehold"."employees" USING btree ("created_at","id") WHERE employment = 'inactive' or terminated_at is not null;
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_notification_days" CHECK ("freehold"."tenant"."notification_days" between 1 and 365);
 --> statement-breakpoint
 alter table access.event_spans enable row level security;
@@ -130,6 +159,230 @@ alter table freehold.webhook_deliveries enable row level security;
 alter table freehold.webhook_progress enable row level security;
 --> statement-breakpoint
 alter table freehold.webhooks enable row level security;
+--> statement-breakpoint
+-- Answers one check about a user for one permission, with at most 50 reasons: those for it, or that what the user holds
+-- does not reach the resource. access.why_not adds the other reasons against it. `names`: what an API key leaves of what
+-- the user holds; null: everything.
+create or replace function access.answer(subject uuid, asked jsonb, names text[], moment timestamptz default now()) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  there jsonb := nullif(asked -> 'resource', 'null');
+  r access.reason;
+  widest access.scope;
+  because jsonb[] := '{}';
+  is_held boolean := false;
+begin
+  foreach r in array access.reasons(subject, asked ->> 'permission', moment) loop
+    continue when asked ->> 'permission' <> all (names);
+    is_held := true;
+    if there is null
+      or r.scope = 'all'
+      or r.holder = (there ->> 'owner_id')::uuid
+      or (there ? 'owner_id' and access.reaches_owner(r.holder, r.scope, (there ->> 'owner_id')::uuid))
+      or (there ? 'unit_id' and access.reaches_unit(r.holder, r.scope, (there ->> 'unit_id')::uuid))
+    then
+      widest := greatest(widest, r.scope);
+      because := because || access.reason_for(r.kind, r.id, r.name, r.via);
+    end if;
+  end loop;
+  if is_held and widest is null then
+    because := array[access.reason_against('out_of_scope', null, asked ->> 'permission')];
+  end if;
+  if cardinality(because) > 1 then
+    because := array(select distinct x from unnest(because) x order by x limit 50);
+  end if;
+  return jsonb_build_object('allowed', widest is not null, 'scope', widest, 'because', to_jsonb(because));
+end $$;
+--> statement-breakpoint
+-- Answers up to a hundred checks, {user_id?, permission | any_of | role, resource?: {owner_id?, unit_id?}}, in order
+-- with {allowed, scope, because, error?}. Any user may ask about themselves, and about others whom they reach with
+-- user:read. `at`: a past moment; null is now.
+create or replace function access.ask(checks jsonb, at timestamptz default null) returns jsonb
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  f jsonb := access.claims();
+  me uuid := f ->> 'user_id';
+  moment timestamptz := access.past_or_now(at, 'at');
+  -- What the API key names with which a user asks about themselves.
+  names text[] := f ->> 'key_permissions';
+  asked jsonb := checks;
+  answers jsonb := '[]';
+  subject uuid;
+begin
+  if me is null then
+    return null;
+  elsif checks @? '$[*].user_id' then
+    asked := access.without_strangers(me, checks);
+  end if;
+  -- The statement that answers a hundred costs as much for one; and one by one a long `any_of` would cost too much.
+  if jsonb_array_length(asked) > 3 or asked @? '$[*].role' or asked @? '$[*].any_of' then
+    answers := access.answer_many(me, asked, names, moment);
+  else
+    for n in 0 .. jsonb_array_length(asked) - 1 loop
+      subject := case when asked -> n ? 'user_id' then (asked -> n ->> 'user_id')::uuid else me end;
+      answers := answers || access.answer(
+        subject,
+        asked -> n,
+        case
+          when at is null and subject = me then names
+          when not access.was_active(subject, moment) then '{}'
+          when subject = me then names
+        end,
+        moment);
+    end loop;
+  end if;
+  -- What somebody holds exists: access.before_permission lets nothing be deleted that is in use. Of an `any_of`, the
+  -- rest may not exist.
+  if answers @? '$[*] ? (@.allowed == false)' or asked @? '$[*].any_of' then
+    return access.why_not(me, asked, answers, names, moment);
+  end if;
+  return answers;
+end $$;
+--> statement-breakpoint
+-- The answers to any number of checks, roles too, in one statement; its plan is kept, because it takes longer to make
+-- than to run.
+create or replace function access.answer_many(me uuid, checks jsonb, names text[], moment timestamptz default now()) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
+  with c as materialized (
+    select
+      t.n,
+      case when t.x ? 'user_id' then (t.x ->> 'user_id')::uuid else me end as subject,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ),
+  wanted as materialized (
+    select c.n, c.subject, c.permission from c where c.permission is not null
+    union
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.subject, y.*
+    from (select w.subject, array_agg(distinct w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, moment, p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
+  ),
+  -- Of reasons for one permission fifty are told at most, so that no more are matched with what is asked: fifty of
+  -- all, and where a resource is asked about, fifty of those that reach equally far around the same user.
+  r as materialized (
+    select
+      g.*,
+      max(g.scope) over (partition by g.subject, g.permission) as widest,
+      row_number() over (partition by g.subject, g.permission order by g.id, g.via nulls first, g.kind) as place,
+      row_number() over (
+        partition by g.subject, g.permission, g.holder, g.scope order by g.id, g.via nulls first, g.kind) as place_near
+    from g
+  ),
+  -- Where the holders are, and the units that are asked about with what is above them.
+  home as materialized (
+    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id, u.organization_id
+    from (select distinct g.holder from g where g.scope between 'team' and 'organization') x
+      join freehold.users u on u.id = x.holder and u.unit_id is not null
+  ),
+  f as materialized (
+    select h.holder, s.scope, h.unit_id
+    from home h
+      cross join unnest(array['team', 'department']::access.scope[]) s (scope)
+    union
+    select h.holder, 'department', x.unit_id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      cross join lateral access.units_over(x.unit_id) o (id)
+      join home h on h.department_id = o.id
+    union
+    select h.holder, 'organization', n.id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      join freehold.units n on n.id = x.unit_id
+      join home h on h.organization_id = n.organization_id
+  ),
+  -- The owners that are asked about, of the organizations of the holders.
+  o as materialized (
+    select h.holder, u.id as owner_id
+    from (select distinct c.owner_id from c where c.owner_id is not null) x
+      join freehold.users u on u.id = x.owner_id
+      join home h on h.organization_id = u.organization_id
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, moment) y
+    where names is null
+      or p.subject <> me
+      or not exists (select from access.role_grants(y.id, moment) x where x.permission <> all (names))
+  ),
+  hit as (
+    select w.n, r.widest as scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place <= 50
+    union all
+    select w.n, r.scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and not c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place_near <= 50
+      left join f on f.holder = r.holder and f.scope = r.scope and f.unit_id = c.unit_id
+      left join o on o.holder = r.holder and o.owner_id = c.owner_id and r.scope = 'organization'
+    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null or o.owner_id is not null
+    union all
+    select c.n, null, h.kind, h.id, h.name, h.via
+    from c
+      join h on h.subject = c.subject and h.name = c.role
+  ),
+  -- Each reason once, before anything is made of it: of an `any_of` there may be thousands.
+  because as (
+    select x.n, max(x.scope) as scope, x.kind, x.id, x.name, x.via,
+      row_number() over (partition by x.n order by x.id, x.via nulls first, x.kind) as place
+    from hit x
+    group by x.n, x.kind, x.id, x.name, x.via
+  ),
+  answered as (
+    select
+      b.n,
+      max(b.scope) as scope,
+      jsonb_agg(access.reason_for(b.kind, b.id, b.name, b.via) order by b.place) filter (where b.place <= 50) as because
+    from because b
+    group by b.n
+  ),
+  -- What is held and does not reach the resource.
+  short as (
+    select w.n, jsonb_agg(access.reason_against('out_of_scope', null, w.permission) order by w.permission) as because
+    from wanted w
+      join (select distinct g.subject, g.permission from g) held on held.subject = w.subject and held.permission = w.permission
+    where w.n not in (select x.n from answered x)
+    group by w.n
+  )
+  select jsonb_agg(
+    jsonb_build_object(
+      'allowed', t.n is not null,
+      'scope', t.scope,
+      'because', coalesce(t.because, s.because, '[]'))
+    order by c.n)
+  into answer
+  from c
+    left join answered t on t.n = c.n
+    left join short s on s.n = c.n;
+  return answer;
+end $$;
+--> statement-breakpoint
+-- A moment that is asked about: not in the future; null is now. `field`: where the request has it.
+create or replace function access.past_or_now(moment timestamptz, field text default 'query/at') returns timestamptz
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if moment > clock_timestamp() then
+    perform access.refuse('invalid_request', 'lies in the future', field);
+  end if;
+  return coalesce(moment, now());
+end $$;
 --> statement-breakpoint
 -- Refuses with `forbidden` what the caller can read and the permission of this transaction does not reach. What they
 -- cannot read is left to the verb, which finds nothing. `subject`: whose override, assignment (`thing`: the role) or API
@@ -231,6 +484,142 @@ begin
     -- In the words that a verb has for one that does not exist.
     raise exception using errcode = 'FH404', message = 'not_found';
   end if;
+end $$;
+--> statement-breakpoint
+-- Adds to answers why nothing was found for what they refuse, with at most 50 reasons: api_key (it does not name it),
+-- inactive (the user), override (`id`: the denial), competency (`id`: its type), not_held. And `error` to those without
+-- an answer, or with one to a part: {code: not_found, field} for a user (whose id is null here), {code: invalid_request,
+-- field, names}.
+create or replace function access.why_not(
+  me uuid,
+  checks jsonb,
+  answers jsonb,
+  names text[],
+  moment timestamptz default now()
+) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  told jsonb;
+begin
+  with c as materialized (
+    select
+      a.n,
+      a.x as answer,
+      a.x ->> 'allowed' = 'false' as is_refused,
+      q.x as asked,
+      case when q.x ? 'user_id' then (q.x ->> 'user_id')::uuid else me end as subject
+    from jsonb_array_elements(answers) with ordinality as a (x, n)
+      join jsonb_array_elements(checks) with ordinality as q (x, n) on q.n = a.n
+  ),
+  said as materialized (
+    select c.n, c.subject, c.is_refused, p.field, p.name, r.id as role_id, coalesce(x.id, r.id) is not null as exists,
+      min(p.place) as place
+    from c
+      cross join lateral (
+        select 'permission' as field, c.asked ->> 'permission' as name, 1::bigint as place
+        union all
+        select 'any_of', y.name, y.place
+        from jsonb_array_elements_text(c.asked -> 'any_of') with ordinality as y (name, place)
+        union all
+        select 'role', c.asked ->> 'role', 1
+      ) p
+      left join freehold.permissions x on x.name = p.name
+        and (x.deleted_at is null or x.deleted_at > moment)
+        and p.field <> 'role'
+      left join freehold.roles r on r.name = p.name
+        and (r.deleted_at is null or r.deleted_at > moment)
+        and p.field = 'role'
+    where p.name is not null and c.subject is not null
+    group by c.n, c.subject, c.is_refused, p.field, p.name, r.id, x.id
+  ),
+  who as materialized (
+    select x.subject, access.was_active(x.subject, moment) as is_active
+    from (select distinct s.subject from said s where s.is_refused) x
+  ),
+  -- The roles that carry more than the API key names.
+  beyond as materialized (
+    select x.role_id
+    from (select distinct s.role_id from said s where s.role_id is not null and s.subject = me and names is not null) x
+    where exists (select from access.role_grants(x.role_id, moment) g where g.permission <> all (names))
+  ),
+  denied as materialized (
+    select o.user_id, o.permission, o.id
+    from who w
+      join freehold.overrides o on o.user_id = w.subject
+    where o.effect = 'deny' and access.in_force(o.starts_at, o.ends_at, moment)
+  ),
+  -- Of several demands for one permission the lowest is told.
+  demanded as materialized (
+    select distinct on (w.subject, q.permission) w.subject, q.permission, q.type_id, q.level, q.name
+    from who w
+      cross join lateral access.unmet_demands(
+        w.subject, moment, array(select s.name from said s where s.subject = w.subject and s.field <> 'role')) q
+    where w.is_active
+    order by w.subject, q.permission, q.level, q.name
+  ),
+  why as (
+    select s.n, s.name, s.place, k.kind, q.type_id, q.level, q.name as type,
+      case k.kind when 'override' then d.id when 'api_key' then access.key() end as id
+    from said s
+      join who w on w.subject = s.subject
+      left join denied d on d.user_id = s.subject and d.permission = s.name and s.field <> 'role'
+      left join demanded q on q.subject = s.subject and q.permission = s.name and s.field <> 'role'
+      cross join lateral (
+        select case
+          when s.subject = me and (s.role_id in (select b.role_id from beyond b) or (s.role_id is null and s.name <> all (names)))
+            then 'api_key'
+          when not w.is_active then 'inactive'
+          when d.id is not null then 'override'
+          when q.type_id is not null then 'competency'
+          else 'not_held'
+        end as kind
+      ) k
+    where s.is_refused
+      and s.exists
+      -- What is held elsewhere has its reason already.
+      and (s.n, s.name) not in (
+        select c.n, b.x ->> 'name'
+        from c
+          cross join lateral jsonb_array_elements(c.answer -> 'because') as b (x)
+        where c.is_refused)
+    group by s.n, s.name, s.place, k.kind, q.type_id, q.level, q.name, 8
+  ),
+  reasons as (
+    select
+      y.n,
+      jsonb_agg(
+        case y.kind
+          when 'competency' then access.reason_lacking(y.type_id, y.name, y.type, y.level)
+          else access.reason_against(y.kind, y.id, y.name)
+        end
+        order by y.place, y.id) as because
+    from why y
+    group by y.n
+  ),
+  errors as (
+    select c.n, jsonb_build_object('code', 'not_found', 'field', 'user_id') as error
+    from c
+    where c.subject is null
+    union all
+    select s.n, jsonb_build_object(
+      'code', 'invalid_request',
+      'field', s.field,
+      'names', jsonb_agg(s.name order by s.place))
+    from said s
+    where not s.exists
+    group by s.n, s.field
+  )
+  select jsonb_agg(
+    c.answer
+      || jsonb_build_object('because', jsonb_path_query_array(
+        (c.answer -> 'because') || coalesce(r.because, '[]'), '$[0 to 49]'))
+      || case when e.error is null then '{}' else jsonb_build_object('error', e.error) end
+    order by c.n)
+  into told
+  from c
+    left join reasons r on r.n = c.n
+    left join errors e on e.n = c.n;
+  return told;
 end $$;
 --> statement-breakpoint
 -- Whether a type of activity is one that only Freehold itself writes: the given list, and the changes of every table
@@ -376,6 +765,68 @@ begin
     join freehold.users u on u.id = t.user_id
     left join freehold.users m on m.id = u.manager_id and access.is_present(m);
   return mailed;
+end $$;
+--> statement-breakpoint
+-- The cells of each person, of the types of which there is a record, or which a role of theirs demands: the highest level
+-- that counted at the moment, and of several the one that lasts longest; else the record that comes nearest to counting.
+-- A matrix has thousands of cells, so that each is a place in five arrays, and the Worker writes it out. `places`: of the
+-- types. `states`: 1 valid, 2 unverified, 3 expired, 4 revoked, 5 missing. `ends`: when it expires, in UTC.
+create or replace function access.matrix_rows(people uuid[], types uuid[], at timestamptz)
+returns table (
+  user_id uuid,
+  places integer[],
+  states integer[],
+  levels integer[],
+  ends timestamp[],
+  required_levels integer[]
+)
+language plpgsql stable security definer rows 100 set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  reached uuid[];
+begin
+  if coalesce(access.permission(), '') not in ('competency:read', 'competency:export') then
+    return;
+  end if;
+  select array_agg(u.id) into reached
+  from freehold.users u
+  where u.id = any (people)
+    and ((select access.scope() = 'all')
+      or u.id = any ((select access.scope_owner_ids())::uuid[])
+      or u.unit_id = any ((select access.scope_unit_ids())::uuid[]));
+  return query
+    with asked as materialized (
+      select t.id, t.place::integer from unnest(types) with ordinality t (id, place)
+    ),
+    -- By person alone: looking for each type of each person would be a look into the index for each cell.
+    best as (
+      select distinct on (r.user_id, t.place) r.user_id, t.place, r.state, r.level, r.expires_at
+      from (
+        select c.user_id, c.type_id, c.level, c.expires_at,
+          case when c.revoked_at <= at then 4 when c.expires_at <= at then 3 when c.verified_at <= at then 1 else 2 end as state
+        from freehold.competencies c
+        where c.user_id = any (reached) and c.created_at <= at and c.issued_at <= at
+        offset 0
+      ) r
+        join asked t on t.id = r.type_id
+      order by r.user_id, t.place, r.state, case when r.state = 1 then r.level end desc,
+        r.expires_at desc nulls first, r.level desc
+    ),
+    demanded as (
+      select d.user_id, t.place, d.level
+      from access.demanded_levels(reached, at) d
+        join asked t on t.id = d.type_id
+    )
+    select
+      coalesce(b.user_id, d.user_id),
+      array_agg(coalesce(b.place, d.place)),
+      array_agg(coalesce(b.state, 5)),
+      array_agg(case when b.state = 1 then b.level end),
+      array_agg(b.expires_at at time zone 'utc'),
+      array_agg(d.level)
+    from best b
+      full join demanded d on d.user_id = b.user_id and d.place = b.place
+    group by coalesce(b.user_id, d.user_id);
 end $$;
 --> statement-breakpoint
 -- Numbers the entries under checkpoints that have no numbers yet. The caller holds the lock of checkpoint_audit. Where
@@ -577,6 +1028,218 @@ begin
     perform access.refuse('forbidden', 'Events are all activities: activity:export at scope all is needed.');
   end if;
   return access.events_between(first, first + case when is_detailed then least(most, 20) else most end - 1, is_detailed);
+end $$;
+--> statement-breakpoint
+-- {id, email, given_name, family_name, organization_id, organization, inviter, expires_at, is_user, policy}; null: the
+-- token is not valid. `is_user`: the address has an account.
+create or replace function access.preview_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  i freehold.invitations := access.valid_invitation(presented, false);
+begin
+  return case
+    when i.id is not null then jsonb_build_object(
+      'id', i.id,
+      'email', i.email,
+      'given_name', i.given_name,
+      'family_name', i.family_name,
+      'locale', i.locale,
+      'organization_id', i.organization_id,
+      'organization', access.organization_name(i.organization_id),
+      'inviter', (select access.inviter_name(u) from freehold.users u where u.id = i.inviter_id),
+      'expires_at', to_char(i.expires_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+      'is_user', exists (select from freehold.users u where u.email = i.email),
+      'policy', access.policy_of(t)
+    )
+  end;
+end $$;
+--> statement-breakpoint
+-- Makes the account of a new person, with a password or a `passkey` that the Worker verified for this invitation: as of
+-- access.register_passkey, with {challenge_hash, challenge_expires_at}.
+-- {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
+-- (the address has an account; the invitation stays open), `void` (nothing of what it promised can be given any more).
+-- Raises FH409 where a limit is reached; then the invitation stays open.
+create or replace function access.accept_invitation(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  new_hash text,
+  wanted jsonb,
+  request jsonb,
+  passkey jsonb default null
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := passkey is null or access.spend_challenge(
+    (passkey ->> 'challenge_hash')::bytea, (passkey ->> 'challenge_expires_at')::timestamptz);
+  i freehold.invitations;
+  given freehold.roles[];
+  u freehold.users;
+  broken text;
+  answer jsonb;
+begin
+  if not is_new then
+    perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
+  end if;
+  perform access.must_be_licensed(), access.lock_limit('users');
+  i := access.valid_invitation(presented, true);
+  if i.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif exists (select from freehold.users x where x.email = i.email) then
+    return jsonb_build_object('outcome', 'known');
+  end if;
+  given := array(select g from access.roles_still_given(i, i.unit_id) g);
+  if i.role_ids <> '{}' and given = '{}' then
+    return jsonb_build_object('outcome', 'void');
+  end if;
+  -- A passkey was made for the id that its user was to get (passkeyOptions in accepting.ts).
+  u.id := case when passkey is null then gen_random_uuid() else i.id end;
+  u.username := access.free_username(wanted ->> 'username', i.email);
+  perform access.set_audit_actor(u.id, u.username, request);
+  begin
+    insert into freehold.users (
+      id, username, email, email_verified, given_name, family_name, locale, role, unit_id, organization_id, joined_at
+    )
+    values (
+      u.id, u.username, i.email, true,
+      coalesce(wanted ->> 'given_name', i.given_name),
+      coalesce(wanted ->> 'family_name', i.family_name),
+      i.locale,
+      coalesce(case when i.organization_id is null then given[1].name end, access.base_role(t)),
+      i.unit_id,
+      i.organization_id,
+      now()
+    );
+  exception when unique_violation then
+    get stacked diagnostics broken = constraint_name;
+    if broken <> 'users_email' then
+      raise;
+    end if;
+    return jsonb_build_object('outcome', 'known');
+  end;
+  if passkey is null then
+    insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), u.id, new_hash);
+    return access.join_as(i, u.id, given);
+  end if;
+  perform access.add_passkey(u.id, passkey);
+  answer := access.join_as(i, u.id, given);
+  perform access.enqueue_mail('passkey_added', u.id, i.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return answer;
+end $$;
+--> statement-breakpoint
+-- Makes an invitation: {email, organization_id, unit_id, roles, given_name, family_name, locale}. Raises FH400, FH403,
+-- FH409; 23505 for one that is open.
+create or replace function access.invite(
+  tenant_id uuid,
+  system_key text,
+  id uuid,
+  wanted jsonb,
+  token_hash bytea,
+  secrets_encrypted text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  me uuid := access.principal();
+  address text := wanted ->> 'email';
+  l access.limits;
+  mine freehold.users;
+  known freehold.users;
+  i freehold.invitations;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if access.permission() is distinct from 'invitation:create' then
+    perform access.refuse('forbidden', 'Inviting needs invitation:create.');
+  end if;
+  perform access.must_be_licensed();
+  l := access.lock_limit('users');
+  select * into mine from freehold.users x where x.id = me for no key update;
+  if address = mine.email then
+    perform access.refuse('invalid_request', 'is your own address', 'email');
+  end if;
+  i.id := invite.id;
+  i.email := address;
+  i.inviter_id := me;
+  i.organization_id := (wanted ->> 'organization_id')::uuid;
+  i.unit_id := (wanted ->> 'unit_id')::uuid;
+  i := access.placed_invitation(i, mine);
+  select * into known from freehold.users x where x.email = address;
+  if known.id is not null
+    and (i.organization_id is null or known.organization_id = i.organization_id) then
+    perform access.refuse('already_exists', 'Somebody with this address is a member already.');
+  elsif known.id is not null and not access.is_present(known) then
+    perform access.refuse('illegal_state', 'Somebody with this address has an account that is not active.');
+  end if;
+  i.role_ids := access.invited_roles(wanted -> 'roles', i);
+  perform access.require_room(i, l);
+  update freehold.invitations x set closed_at = x.expires_at
+  where x.email = address
+    and x.organization_id is not distinct from i.organization_id
+    and x.closed_at is null
+    and x.expires_at <= now();
+  insert into freehold.invitations (
+    id, email, inviter_id, organization_id, unit_id, role_ids, given_name, family_name, locale, token_hash, expires_at
+  )
+  values (
+    i.id, address, me, i.organization_id, i.unit_id, i.role_ids, wanted ->> 'given_name', wanted ->> 'family_name',
+    coalesce(wanted ->> 'locale', known.locale, mine.locale), invite.token_hash, now() + interval '7 days'
+  )
+  returning * into i;
+  perform access.mail_invitation(i, secrets_encrypted);
+end $$;
+--> statement-breakpoint
+-- Mails another token, which works for seven days; what is given is decided anew, as if the caller had invited them. One
+-- that had expired took no place any more, and takes one again.
+create or replace function access.resend_invitation(
+  tenant_id uuid,
+  system_key text,
+  invitation uuid,
+  new_hash bytea,
+  secrets_encrypted text
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  l access.limits;
+  i freehold.invitations;
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.must_be_licensed();
+  l := access.lock_limit('users');
+  perform from freehold.users x where x.id = access.principal() for no key update;
+  -- Before the invitation, as whoever accepts one locks them.
+  perform
+  from freehold.organizations o
+  where o.id = (select x.organization_id from freehold.invitations x where x.id = invitation)
+  for no key update;
+  i := access.invitation_to_change(invitation, 'invitation:create');
+  perform access.invited_roles(to_jsonb(i.role_ids), i);
+  if i.expires_at <= now() then
+    perform access.require_room(i, l);
+  end if;
+  update freehold.invitations x set
+    inviter_id = access.principal(),
+    token_hash = new_hash,
+    sent_at = now(),
+    updated_at = now(),
+    expires_at = now() + interval '7 days'
+  where x.id = i.id
+  returning * into i;
+  perform access.mail_invitation(i, secrets_encrypted);
+end $$;
+--> statement-breakpoint
+-- Refuses an invitation for which the tenant or its organization has no place. `l`: the limit of users, locked.
+create or replace function access.require_room(i freehold.invitations, l access.limits) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if l.name is not null
+    and not exists (select from freehold.users u where u.email = i.email)
+    and l.used + access.open_invitations() + 1 > l.most
+  then
+    perform access.refuse('limit_reached', format(
+      'The limit max_users is reached: this tenant can have at most %s active users, open invitations included.', l.most));
+  end if;
+  perform access.require_place(i);
 end $$;
 --> statement-breakpoint
 -- Enqueues a mail and returns its id; null: it is beyond a limit, and dropped. `subject` is the recipient's user id,
@@ -1049,6 +1712,111 @@ begin
   values (access.principal(), wanted)
   on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
   return access.notification_preferences();
+end $$;
+--> statement-breakpoint
+-- Whether an organization has ended, after at most so many of its users or employees were let go, and of users as many as
+-- half a second has room for: whoever is being let go is locked that long, and to erase somebody takes a multiple of what
+-- it takes to keep them.
+create or replace function access.wipe_some_of(o freehold.organizations, at_most integer) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  moved integer;
+begin
+  for u in
+    select * from freehold.users x where x.organization_id = o.id order by x.id limit at_most for no key update
+  loop
+    perform access.let_go(u, o);
+    exit when clock_timestamp() > statement_timestamp() + interval '500 milliseconds';
+  end loop;
+  if exists (select from freehold.users x where x.organization_id = o.id) then
+    return false;
+  end if;
+  -- Employees stay, in no unit.
+  update freehold.employees e
+  set unit_id = null
+  where e.id in (
+    select x.id
+    from freehold.units n
+      join freehold.employees x on x.unit_id = n.id
+    where n.organization_id = o.id
+    limit at_most);
+  get diagnostics moved = row_count;
+  if moved = at_most then
+    return false;
+  end if;
+  delete from freehold.units n where n.organization_id = o.id;
+  update freehold.organizations x
+  set state = 'ended', ended_at = now(), name = 'former-organization-' || replace(x.id::text, '-', ''), settings = '{}',
+    plan_group = null, user_limit = null, unit_id = null, ending_people = null, ending_by = null, ending_counts = null
+  where x.id = o.id;
+  perform access.record(
+    'ORGANIZATION_WIPED', 'delete', 'organization', o.id::text, null,
+    o.ending_counts || jsonb_build_object('fate', o.ending_people), 40);
+  return true;
+end $$;
+--> statement-breakpoint
+-- Adds a passkey that the Worker verified, {credential_id, public_key, counter, rp_id, name, aaguid, transports,
+-- is_synced} with bytes in hexadecimal, and returns its id. Raises FH409 illegal_state (the challenge was used before),
+-- already_exists, limit_reached (20 of one user); FH401 session_ended.
+create or replace function access.register_passkey(
+  tenant_id uuid,
+  system_key text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  passkey jsonb
+) returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+  made uuid;
+  u freehold.users;
+begin
+  t := access.check_system(tenant_id, system_key);
+  perform access.must_be_licensed();
+  if not access.spend_challenge(challenge_hash, challenge_expires_at) then
+    perform access.refuse('illegal_state', 'This answer was used before: ask for new options.');
+  end if;
+  select * into strict u from freehold.users x where x.id = access.principal() for no key update;
+  -- While this waited, a new password may have ended the session.
+  if not exists (select from freehold.sessions s where s.id = access.session() and s.ended_at is null) then
+    raise exception using errcode = 'FH401', message = 'session_ended';
+  elsif access.must_change(u, t) then
+    raise exception using errcode = 'FH403', message = 'password_change_required';
+  elsif (select count(*) from freehold.passkeys k where k.user_id = u.id) >= 20 then
+    perform access.refuse('limit_reached', 'You have 20 passkeys, which is the most: remove one first.');
+  end if;
+  made := access.add_passkey(u.id, passkey);
+  perform access.enqueue_mail('passkey_added', u.id, u.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return made;
+end $$;
+--> statement-breakpoint
+-- Keeps a passkey of a user whose row the caller has locked or made.
+create or replace function access.add_passkey(subject uuid, passkey jsonb) returns uuid
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  made uuid := gen_random_uuid();
+begin
+  insert into freehold.passkeys (
+    id, user_id, credential_id, public_key, counter, rp_id, name, aaguid, transports, is_synced
+  )
+  values (
+    made,
+    subject,
+    decode(passkey ->> 'credential_id', 'hex'),
+    decode(passkey ->> 'public_key', 'hex'),
+    (passkey ->> 'counter')::bigint,
+    passkey ->> 'rp_id',
+    passkey ->> 'name',
+    (passkey ->> 'aaguid')::uuid,
+    array(select jsonb_array_elements_text(passkey -> 'transports')),
+    (passkey ->> 'is_synced')::boolean
+  )
+  on conflict (credential_id) do nothing;
+  if not found then
+    perform access.refuse('already_exists', 'This passkey is registered already.');
+  end if;
+  return made;
 end $$;
 --> statement-breakpoint
 -- Where the data of a person is: one row for each table that has some. The export and the erasure both walk it, and
@@ -1770,11 +2538,18 @@ create policy read on freehold.webhook_progress for select
 create policy read on freehold.webhook_deliveries for select
   using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
 --> statement-breakpoint
+comment on function access.matrix_cells(uuid[],uuid[],timestamp with time zone) is 'Retired: the release before uses it, the next migration drops it.';
+--> statement-breakpoint
 revoke execute
-  on function access.after_acceptance(),
+  on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb,jsonb),
+    access.add_passkey(uuid,jsonb),
+    access.after_acceptance(),
     access.after_delegation(),
     access.after_new_session(),
     access.after_webhook(),
+    access.answer(uuid,jsonb,text[],timestamp with time zone),
+    access.answer_many(uuid,jsonb,text[],timestamp with time zone),
+    access.ask(jsonb,timestamp with time zone),
     access.before_webhook(),
     access.begin_webhook_test(uuid),
     access.checkpoint_soon(uuid,text),
@@ -1786,6 +2561,7 @@ revoke execute
     access.events_between(bigint,bigint,boolean,text[]),
     access.is_wanted(text,text[]),
     access.mail_notifications(integer),
+    access.matrix_rows(uuid[],uuid[],timestamp with time zone),
     access.must_export(),
     access.new_notifications(timestamp with time zone),
     access.newest_seq(),
@@ -1797,12 +2573,14 @@ revoke execute
     access.notify_of_mail(text,uuid,jsonb),
     access.number_events(),
     access.own_notifications(boolean,timestamp with time zone,uuid,integer),
+    access.past_or_now(timestamp with time zone,text),
     access.purge_told(integer),
     access.read_events(bigint,integer,boolean),
     access.read_notification(uuid),
     access.read_notifications(),
     access.record_deliveries(uuid,jsonb,integer),
     access.replay_webhook(uuid,bigint),
+    access.require_room(freehold.invitations,access.limits),
     access.ring_own(),
     access.set_notification_preferences(jsonb),
     access.shown_notification(freehold.notifications),
@@ -1813,7 +2591,8 @@ revoke execute
     access.webhook_secrets(freehold.webhooks),
     access.webhook_to_change(uuid),
     access.webhook_window(freehold.webhooks,bigint,bigint),
-    access.webhooks_due()
+    access.webhooks_due(),
+    access.why_not(uuid,jsonb,jsonb,text[],timestamp with time zone)
   from public;
 --> statement-breakpoint
 grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted), select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted)
@@ -1833,11 +2612,14 @@ grant update (notification_days)
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.begin_webhook_test(uuid),
+  on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb,jsonb),
+    access.ask(jsonb,timestamp with time zone),
+    access.begin_webhook_test(uuid),
     access.checkpoint_soon(uuid,text),
     access.claim_webhooks(uuid,text,integer),
     access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.end_webhook_test(uuid,jsonb),
+    access.matrix_rows(uuid[],uuid[],timestamp with time zone),
     access.new_notifications(timestamp with time zone),
     access.notification_preferences(),
     access.own_notifications(boolean,timestamp with time zone,uuid,integer),
