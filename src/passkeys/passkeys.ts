@@ -61,19 +61,17 @@ export async function verifiedPasskey(
   credential: z.infer<typeof NewCredential>,
   name?: string,
 ) {
-  const wrong = (at: string, said: string) => invalid(`${member}/${at}`, said)
+  const at = `${member}/response/clientDataJSON`
   const said = challengeIn(credential.response.clientDataJSON)
   const challenge = said === null ? null : await readChallenge(realm, purpose, said)
-  if (said === null || !challenge)
-    throw wrong(
-      'response/clientDataJSON',
-      purpose.startsWith('register:') ? 'has no challenge that this session was given' : 'has no challenge of this invitation',
-    )
-  if (challenge.expires_at.getTime() <= Date.now())
-    throw wrong('response/clientDataJSON', 'has a challenge that has expired: ask for new options')
+  if (said === null || !challenge) {
+    if (purpose.startsWith('invitation:')) throw invalid(at, 'has no challenge of this invitation')
+    throw invalid(at, 'has no challenge that this session was given')
+  }
+  if (challenge.expires_at.getTime() <= Date.now()) throw invalid(at, 'has a challenge that has expired: ask for new options')
   const expected = { origin: new URL(realm.url).origin, rp_ids: [hostOf(realm.url)], challenge: said }
   const made = await verifyNew(browserAnswer(credential), expected).catch((error) => {
-    throw error instanceof NotVerified ? wrong(error.member, error.message) : error
+    throw error instanceof NotVerified ? invalid(`${member}/${error.member}`, error.message) : error
   })
   const { credential_id, public_key, counter, ...rest } = made
   const shown = {
