@@ -48,6 +48,7 @@ export const PersonalData = z
     registrations: Rows,
     invitations: Rows,
     login_attempts: Rows,
+    assessed_logins: Rows,
     lockouts: Rows,
     erasures: Rows,
     identities: Rows,
