@@ -35,61 +35,72 @@ begin
   if (select sum(w.weight) from unnest(after_weights) w (weight)) = 0 then
     perform access.refuse('invalid_request', 'must not sum to nothing', 'weights');
   elsif stop < suspicious then
-    perform access.refuse('invalid_request', 'must be at least thresholds.suspicious', 'thresholds/stop');
+    perform access.refuse('invalid_request', 'must be at least the threshold suspicious', 'thresholds/stop');
   end if;
-  with attempts as materialized (
-    select r.user_id, r.created_at, r.strengths, r.outcome
+  with newest as materialized (
+    select r.user_id, r.created_at, r.strengths, r.outcome in ('allowed', 'passed') as came_in
     from freehold.risk_attempts r
     where r.created_at > now() - interval '30 days' and r.kind <> 'foreign_token'
     order by r.created_at desc
     limit at_most + 1
-  ), scored as materialized (
-    select a.user_id, a.strengths, a.outcome in ('allowed', 'passed') as came_in, w.side, w.suspicious, w.stop,
-      access.risk_score(a.strengths, w.weights) as score
-    from (select * from attempts limit at_most) a
-      cross join (
-        values ('before', before_weights, t.risk_suspicious, t.risk_stop), ('after', after_weights, suspicious, stop)
-      ) w (side, weights, suspicious, stop)
-    -- Without a sign the score is nothing under any weights.
-    where access.risk_reasons(a.strengths) <> '{}'
-  ), groups as (
-    select s.side, g.name, s.user_id, s.strengths, s.score
-    from scored s
+  ), alike as materialized (
+    select n.user_id, n.strengths, n.came_in, count(*) as attempts
+    from (select * from newest limit at_most) n
+    group by n.user_id, n.strengths, n.came_in
+  ), scores as materialized (
+    -- Of thousands of attempts few are unlike each other. Without a sign the score is nothing under any weights.
+    select d.strengths, access.risk_reasons(d.strengths) as reasons,
+      access.risk_score(d.strengths, before_weights) as score_before,
+      access.risk_score(d.strengths, after_weights) as score_after
+    from (select distinct strengths from alike) d
+    where 0 < any (d.strengths)
+  ), persons as materialized (
+    select w.side, g.name, a.user_id, sum(a.attempts) as attempts, max(w.score) as highest,
+      row_number() over (partition by w.side, g.name order by sum(a.attempts) desc, max(w.score) desc, a.user_id) as place
+    from alike a
+      join scores s on s.strengths = a.strengths
       cross join lateral (
-        values ('suspicious', s.score >= s.suspicious), ('stopped', s.score >= s.stop),
-          ('annoyed', s.score >= s.stop and s.came_in)
+        values ('before', s.score_before, t.risk_suspicious, t.risk_stop), ('after', s.score_after, suspicious, stop)
+      ) w (side, score, suspicious, stop)
+      cross join lateral (
+        values ('suspicious', w.score >= w.suspicious), ('stopped', w.score >= w.stop),
+          ('annoyed', w.score >= w.stop and a.came_in)
       ) g (name, is_in)
     where g.is_in
-  ), persons as (
-    select g.side, g.name, g.user_id, count(*) as attempts, max(g.score) as highest,
-      array(
-        select distinct s.name
-        from groups x
-          cross join lateral unnest(access.risk_reasons(x.strengths)) s (name)
-        where x.side = g.side and x.name = g.name and x.user_id = g.user_id
-        order by 1
-      ) as reasons,
-      row_number() over (partition by g.side, g.name order by count(*) desc, max(g.score) desc, g.user_id) as place
-    from groups g
-    group by g.side, g.name, g.user_id
+    group by w.side, g.name, a.user_id
+  ), first as materialized (
+    select p.side, p.name, p.place, jsonb_build_object(
+      'person', substr(encode(access.mac('risk:' || p.user_id), 'hex'), 1, 16),
+      'user_id', case when is_named then p.user_id end,
+      'attempts', p.attempts,
+      'highest_score', p.highest,
+      'reasons', (
+        select jsonb_agg(distinct r.name)
+        from alike a
+          join scores s on s.strengths = a.strengths
+          cross join unnest(s.reasons) r (name)
+        where a.user_id = p.user_id
+          and case p.side when 'before' then s.score_before else s.score_after end >= case
+            when p.name = 'suspicious' then case p.side when 'before' then t.risk_suspicious else suspicious end
+            else case p.side when 'before' then t.risk_stop else stop end
+          end
+          and (a.came_in or p.name <> 'annoyed'))) as who
+    from persons p
+    where p.place <= people
   ), told as (
     select p.side, p.name, jsonb_build_object(
       'attempts', sum(p.attempts),
       'people', count(*),
-      'first', coalesce(jsonb_agg(
-        jsonb_build_object(
-          'person', substr(encode(access.mac('risk:' || p.user_id), 'hex'), 1, 16),
-          'user_id', case when is_named then p.user_id end,
-          'attempts', p.attempts, 'highest_score', p.highest, 'reasons', to_jsonb(p.reasons))
-        order by p.place) filter (where p.place <= people), '[]')) as what
+      'first', (
+        select jsonb_agg(f.who order by f.place) from first f where f.side = p.side and f.name = p.name)) as what
     from persons p
     group by p.side, p.name
   )
   select jsonb_build_object(
     'from', to_char(
-      coalesce((select min(a.created_at) from attempts a), now()) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-    'attempts', least((select count(*) from attempts), at_most),
-    'is_cut', (select count(*) from attempts) > at_most,
+      coalesce((select min(n.created_at) from newest n), now()) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'attempts', least((select count(*) from newest), at_most),
+    'is_cut', (select count(*) from newest) > at_most,
     'weights', wanted,
     'thresholds', jsonb_build_object('suspicious', suspicious, 'stop', stop),
     'before', access.rehearsed((select jsonb_object_agg(d.name, d.what) from told d where d.side = 'before')),

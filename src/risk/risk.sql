@@ -210,7 +210,7 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
     and r.seen_at < now() - interval '1 hour'
 $$;
 
--- Once in an hour and network is enough, however many are shown.
+-- Once in an hour and network is enough, however many are shown; of those that are shown at once each may make a row.
 create function access.note_foreign_token(request jsonb) returns void
 language sql volatile set search_path = pg_catalog, pg_temp as $$
   insert into freehold.risk_attempts (id, kind, network, outcome)

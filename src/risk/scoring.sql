@@ -21,7 +21,7 @@ create function access.distance_km(
   other_latitude double precision,
   other_longitude double precision
 ) returns double precision
-language sql immutable
+language sql immutable strict
 return 2 * 6371 * asin(sqrt(least(1,
   sind((other_latitude - latitude) / 2) ^ 2
     + cosd(latitude) * cosd(other_latitude) * sind((other_longitude - longitude) / 2) ^ 2)));
@@ -115,11 +115,11 @@ return case
     then '[]'
   else
     case when (select sum(w.weight) from unnest(access.risk_weights(is_now.risk_weights)) w (weight)) > 0 then '[]'
-      else '[{"field": "risk_weights", "said": "must not sum to nothing: to switch this off, set risk_action to none"}]'
+      else '[{"field": "risk_weights", "said": "must not sum to nothing: to stop no login, set risk_action to none"}]'
     end::jsonb
-    || case when is_now.risk_stop >= is_now.risk_suspicious then '[]'
-      else jsonb_build_array(jsonb_build_object(
-        'field', case when was.risk_stop <> is_now.risk_stop then 'risk_stop' else 'risk_suspicious' end,
-        'said', 'the threshold risk_stop must be at least risk_suspicious'))
-    end
+    || case
+      when is_now.risk_stop >= is_now.risk_suspicious then '[]'
+      when was.risk_stop <> is_now.risk_stop then '[{"field": "risk_stop", "said": "must be at least risk_suspicious"}]'
+      else '[{"field": "risk_suspicious", "said": "must be at most risk_stop"}]'
+    end::jsonb
 end;
