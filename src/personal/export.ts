@@ -81,6 +81,7 @@ export async function exportMe(ctx: Ctx, format: 'json' | 'zip') {
     invitations: [],
     notifications: [],
     notification_preferences: [],
+    assessed_logins: [],
     ...answered,
   }
   async function* activities(): AsyncGenerator<Row[]> {

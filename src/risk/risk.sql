@@ -30,7 +30,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       and r.outcome in ('allowed', 'passed')
       and r.created_at > now() - make_interval(days => t.risk_days)
     order by r.created_at desc
-    limit 200
+    limit 100
   ) h
 $$;
 

@@ -31,7 +31,7 @@ return 2 * 6371 * asin(sqrt(least(1,
 -- A device that its token proves is known; a program, or a browser without its cookie, half as much as it may be another one
 -- of the same make. A network is new when its owner is, because addresses change. Travel is impossible faster than airliners
 -- (900 km/h), over at least 500 km, because a network is found no better than that. An hour of the day (UTC) is unusual when
--- there was no login within two hours of it, of at least 20 on 5 days.
+-- there was no login within two hours of it, of at least 20 over 5 days.
 create function access.risk_strengths(
   here freehold.risk_attempts,
   past freehold.risk_attempts[],
@@ -43,6 +43,7 @@ create function access.risk_strengths(
 language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
 declare
   p record;
+  hour integer := floor(date_part('epoch', here.created_at) / 3600)::integer + 2;
   kilometres double precision;
   hours double precision;
 begin
@@ -56,18 +57,18 @@ begin
     bool_or(h.network = here.network or h.asn = here.asn) as is_known_network,
     bool_or(h.network is not null) as has_networks,
     count(*) filter (where h.kind = 'login') as logins,
-    count(distinct date_trunc('day', h.created_at, 'UTC')) filter (where h.kind = 'login') as days,
-    count(*) filter (
-      where h.kind = 'login' and least(
-        abs(extract(hour from h.created_at at time zone 'UTC') - extract(hour from here.created_at at time zone 'UTC')),
-        24 - abs(extract(hour from h.created_at at time zone 'UTC') - extract(hour from here.created_at at time zone 'UTC'))
-      ) <= 2) as near_logins,
-    (array_agg(h.latitude order by h.seen_at desc) filter (where h.latitude is not null))[1] as latitude,
-    (array_agg(h.longitude order by h.seen_at desc) filter (where h.latitude is not null))[1] as longitude,
+    max(h.created_at) - min(h.created_at) as span,
+    -- Hours since 1970, two more than that of now: 0 to 4 of a day are within two hours of it.
+    bool_or(h.kind = 'login' and (hour - floor(date_part('epoch', h.created_at) / 3600)::integer) % 24 <= 4) as is_near_hour,
     max(h.seen_at) filter (where h.latitude is not null) as last_at
   into p
   from unnest(past) h;
-  kilometres := access.distance_km(here.latitude, here.longitude, p.latitude, p.longitude);
+  if here.latitude is not null and p.last_at is not null then
+    select access.distance_km(here.latitude, here.longitude, h.latitude, h.longitude) into kilometres
+    from unnest(past) h
+    where h.seen_at = p.last_at and h.latitude is not null
+    limit 1;
+  end if;
   hours := greatest(extract(epoch from here.created_at - p.last_at) / 3600, 1.0 / 60);
   return array[
     case
@@ -79,7 +80,7 @@ begin
     case when here.network is not null and p.has_networks and not coalesce(p.is_known_network, false) then 100 else 0 end,
     case when kilometres >= 500 and kilometres / hours > 900 then 100 else 0 end,
     least(100, 34 * greatest(coalesce(failures, 0) - 1, 0)),
-    case when here.kind = 'login' and p.logins >= 20 and p.days >= 5 and p.near_logins = 0 then 100 else 0 end,
+    case when here.kind = 'login' and p.logins >= 20 and p.span >= interval '5 days' and not p.is_near_hour then 100 else 0 end,
     case when has_foreign then 100 else 0 end,
     case when accounts >= 3 then least(100, 20 * (accounts - 2)) else 0 end,
     case when is_breached then 100 else 0 end

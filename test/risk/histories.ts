@@ -67,7 +67,6 @@ const AGENTS = [
   'Chrome/140 Android',
   'Edge/140',
 ]
-const DAY = 86_400
 
 export function histories(count: number, seed: number): History[] {
   const random = numbersFrom(seed)
