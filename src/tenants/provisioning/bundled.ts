@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '7a41a84f0f4afb4d4648dbea02543fb5b96dd11f259aed8bebb66c9d41c910fa')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'b378ce7f37fe83be817bb8ae1c04636779a3b7b2dc6057fc43e7c09bece6c08d')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', '30e0ff976f32713ba19f6dc734332bf76c52fceb6094266c32283aabfca46fa8'),
+  listed('tenant/0008_watching', 'a612293eb2707c3f40495fccefe2a8f55f22d47eec27b9e10b4c46d37324a4d4'),
 ]
