@@ -186,3 +186,21 @@ describe('a rehearsal', () => {
     expectProblem(await rehearse({}, admin, 'risk-settings-too'), 401, 'token_wrong_tenant')
   })
 })
+
+it('logins are kept for risk_days, and no longer', async () => {
+  const who = await addPerson(realm, 'old-risk')
+  await realm.asOwner(
+    sql`insert into freehold.risk_attempts (id, user_id, kind, outcome, created_at)
+      select gen_random_uuid(), ${who.id}, 'login', 'allowed', now() - make_interval(days => n) from unnest(array[29, 31, 89, 91]) n`,
+  )
+  const left = async () => {
+    await realm.asOwner(sql`select access.purge(1000)`)
+    const rows = await realm.asOwner(
+      sql`select extract(day from now() - created_at)::integer as days from freehold.risk_attempts where user_id = ${who.id} order by 1`,
+    )
+    return rows.map(({ days }) => days)
+  }
+  expect(await left()).toEqual([29, 31, 89])
+  await set(AT, admin, { risk_days: 30 })
+  expect(await left()).toEqual([29])
+})
