@@ -42,6 +42,7 @@ import { passkeyRoutes, relatedOriginRoutes } from './passkeys/routes.ts'
 import { personalRoutes, userErasureRoutes } from './personal/routes.ts'
 import { providerRoutes } from './providers/routes.ts'
 import { recoveryRoutes, registrationRoutes, tenantRecoveryRoutes, userRecoveryRoutes } from './recovery/routes.ts'
+import { riskRoutes } from './risk/routes.ts'
 import { groupRoutes } from './roles/group-routes.ts'
 import { overrideRoutes, permissionRoutes } from './roles/permission-routes.ts'
 import { assignmentRoutes, roleRoutes } from './roles/routes.ts'
@@ -116,15 +117,14 @@ for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, pers
   app.route('/api/v1/auth', routes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
-app.route('/logo', logoRoutes)
+app.route('/api/v1/settings/risk', riskRoutes).route('/logo', logoRoutes)
 app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
 app.route('/api/v1/employees', employeeRoutes)
 app.route('/api/v1/competency-types', competencyTypeRoutes).route('/api/v1/competencies', competencyRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
 for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
   app.route('/api/v1/users', routes)
-app.route('/api/v1/users', userActivityRoutes)
-app.route('/.well-known', keyRoutes)
+app.route('/api/v1/users', userActivityRoutes).route('/.well-known', keyRoutes)
 app.route('/api/v1/usage', limitRoutes).route('/api/v1/events', eventRoutes).route('/api/v1/webhooks', webhookRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
 app.route('/oauth', oauthRoutes)

@@ -56,9 +56,7 @@ begin
   -- pay for one.
   if tg_op = 'UPDATE' then
     if not exists (
-      select to_jsonb(a) - noise from after_rows a
-      except all
-      select to_jsonb(b) - noise from before_rows b)
+      select to_jsonb(a) - noise from after_rows a except all select to_jsonb(b) - noise from before_rows b)
     then
       return null;
     end if;
@@ -123,7 +121,9 @@ begin
   end if;
   if e.ids is not null then
     perform access.write_audit(
-      f, access.activity_of(resource, act), act, resource, 0, e.ids, e.befores, e.afters, e.activities
+      f, access.activity_of(resource, act), act, resource,
+      case when resource = 'session' and act = 'create' then access.noted_risk() else 0 end,
+      e.ids, e.befores, e.afters, e.activities
     );
   end if;
   return null;

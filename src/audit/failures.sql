@@ -111,6 +111,9 @@ begin
     where s.id = (credential ->> 'session_id')::uuid and s.user_id = subject.id;
   end if;
   perform access.set_audit_actor(subject.id, subject.username, request, impersonator);
+  if code = 'token_wrong_tenant' then
+    perform access.note_foreign_token(request);
+  end if;
   perform access.record_failure(
     case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
     'refuse',

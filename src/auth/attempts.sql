@@ -107,8 +107,11 @@ begin
   if state <> 'pending' then
     hash_parameters := access.hash_parameters_of(null, identifier);
   end if;
-  insert into freehold.login_attempts (id, key, guard, user_id, identifier, hash_parameters, state)
-  values (attempt, person, guard, subject, named, hash_parameters, state);
+  insert into freehold.login_attempts (id, key, guard, network, user_id, identifier, hash_parameters, state)
+  values (
+    attempt, person, guard, case when is_stranger then substr(guard, length(person) + 2) end, subject, named,
+    hash_parameters, state
+  );
   return jsonb_build_object(
     'state', 'pending',
     'attempt', attempt,
@@ -137,7 +140,7 @@ end $$;
 
 -- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
 -- failure or clears the lockout of its guard. Returns the user when the password was right, and leaves their row locked.
--- Where a second factor is open, or compared with it, the password alone clears nothing: what follows does.
+-- Of a login, and where a second factor is compared with it, the password alone clears nothing: what follows does.
 -- Without a digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
 create function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -164,7 +167,7 @@ begin
     perform access.count_failures(t, a.key, a.guard, 1);
     return null;
   end if;
-  if a.key not like 'factor:%' and (a.key not like 'login:%' or u.factors = '{}') then
+  if a.key not like 'factor:%' and a.key not like 'login:%' then
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
   end if;
   return u;

@@ -12,6 +12,7 @@ import { lifetimeOf, sign, successorOf, tokenHash } from '../kernel/token.ts'
 import { deliver } from '../mail/mail.ts'
 import { attemptedDigest, hash } from '../passwords/hash.ts'
 import { brokenRules, digestsUnder, issuesOf, type PasswordContext, USED } from '../passwords/policy.ts'
+import type { Location } from '../sessions/device.ts'
 import { type Attempt, beginAttempt, firstPasswordExpired, overload } from './attempt.ts'
 
 export const Password = z.string().min(1).max(1024)
@@ -92,13 +93,13 @@ export const FIRST_PARTY = 'freehold'
  * Exchanges a refresh token; with a `client`, only one of a session that this client opened, or that no client is known of. One
  * round trip. Fails with refresh_invalid, refresh_reused (the session is ended), user_inactive, not_found (no such audience).
  */
-export async function refresh(ctx: Ctx, presented: string, client?: Client): Promise<Entered> {
+export async function refresh(ctx: Ctx, presented: string, place: Location, client?: Client): Promise<Entered> {
   const { id, system_key, refresh_key, other_refresh_key } = ctx.realm
   const successor = await successorOf(refresh_key, presented)
   const other = other_refresh_key && (await successorOf(other_refresh_key, presented))
   const [hash, next, other_next] = await Promise.all([tokenHash(presented), tokenHash(successor), other && tokenHash(other)])
   const result = await ctx.call<Refreshed>(
-    sql`access.refresh(${id}, ${system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify(ctx.request)}::jsonb, ${other_next}::bytea${ofClient(client)})`,
+    sql`access.refresh(${id}, ${system_key}, ${hash}::bytea, ${next}::bytea, ${JSON.stringify({ ...ctx.request, ...place })}::jsonb, ${other_next}::bytea${ofClient(client)})`,
   )
   if (result.outcome === 'ok') return { claims: result.claims, refresh_token: other && result.is_other ? other : successor }
   if (result.outcome === 'unknown_audience') throw new Problem('not_found', undefined, { is_guess: true })

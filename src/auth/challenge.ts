@@ -7,9 +7,10 @@ import { z } from '@hono/zod-openapi'
 import type { Ctx } from '../kernel/context.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
 
-export const Method = z
-  .enum(['totp', 'passkey', 'backup_code'])
-  .openapi({ description: 'What auth/mfa/verify takes from this user' })
+export const Method = z.enum(['totp', 'passkey', 'backup_code', 'email_code']).openapi({
+  description:
+    'What auth/mfa/verify takes from this user. `email_code`: the login was risky, and a code was mailed to the user, who has no second factor',
+})
 
 export const MfaChallenge = z
   .object({

@@ -12,7 +12,8 @@
 -- identifiers are treated alike; the comparison is made here and the hash never leaves; a failure is returned, not
 -- raised, so that its audit entry is committed; and the caller shows the system's key, which the app login lacks.
 
--- First half: what access.begin_attempt returns, the same for an unknown identifier. `devices` are tokens of known
+-- First half: what access.begin_attempt returns, the same for an unknown identifier, and what the settings of risk want of the
+-- Worker: `asks_breached`, `mails_code`. `devices` are tokens of known
 -- devices, an array: with a valid one of this user the attempt is of that device, else of a stranger. A user who is not
 -- active costs no hash of another system. The audit names the user and not what was typed. `is_grant`: the OAuth 2
 -- password grant, which is {state: not_offered} where the settings do not offer it, and then nothing begins. The
@@ -44,7 +45,7 @@ begin
     when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
     else 'login:' || u.id
   end;
-  return access.begin_attempt(
+  return jsonb_build_object('asks_breached', t.risk_breached, 'mails_code', t.risk_action = 'step_up') || access.begin_attempt(
     t,
     person,
     coalesce(
@@ -115,10 +116,11 @@ begin
     u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
     substring(a.guard from '^device:[^:]+:(.+)$')::uuid
   );
-  if entered ->> 'outcome' = 'ok' and u.factors <> '{}' then
+  -- A password that was right clears nothing by itself while a second factor is open, or the login was too risky.
+  if entered ->> 'outcome' = 'ok' or u.factors = '{}' and entered ->> 'outcome' not in ('mfa_required', 'too_risky') then
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
   end if;
-  return entered;
+  return access.unless_risky(t, u, a.guard, entered);
 end $$;
 
 -- Second half of a login that replaces the hash; answers as access.finish_login does. `hash_parameters` is what replaces

@@ -9,8 +9,9 @@
 -- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
 -- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
 -- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
--- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and
--- set the actor of the audit. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token; or {outcome: too_risky}, which the caller
+-- answers, and counts, as a proof that was wrong (src/risk). The caller has locked the user's row and set the actor of the
+-- audit. `assessed` is the attempt whose risk was assessed before a second step; null: it is assessed here. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
 -- the login is from; null: one that is not known. `remember`: whether it is to be remembered, once two factors are proven.
 create function access.enter(
   u freehold.users,
@@ -23,11 +24,14 @@ create function access.enter(
   amr text,
   aal integer,
   device uuid,
-  remember boolean default false
+  remember boolean default false,
+  assessed uuid default null
 ) returns jsonb
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
   s freehold.sessions;
+  r freehold.risk_attempts;
+  is_stopped boolean;
   why text := case
     when not access.has_role(u.id) then 'no_role'
     -- Who got this far knows the password, so that this tells a stranger nothing.
@@ -41,11 +45,24 @@ begin
       case why when 'first_password_expired' then 20 else 10 end
     );
     return jsonb_build_object('outcome', why);
+  end if;
+  if assessed is null then
+    r := access.assess_risk(u, t, 'login', request, device);
+  end if;
+  is_stopped := coalesce(r.score >= t.risk_stop and t.risk_action <> 'none', false);
+  if is_stopped and t.risk_action = 'refuse' then
+    perform access.keep_risk(r, t, 'refused', request);
+    return jsonb_build_object('outcome', 'too_risky');
   elsif aal < 2
-    and (u.factors <> '{}' or access.asks_for_passkey(u, t))
-    and not access.is_remembered(t, u.id, device)
+    and (
+      (u.factors <> '{}' or access.asks_for_passkey(u, t)) and (is_stopped or not access.is_remembered(t, u.id, device))
+      or is_stopped and access.can_challenge(u, amr, request)
+    )
   then
-    return access.challenge(u, refresh_hash, request, client, audience, amr, device);
+    if r.id is not null then
+      perform access.keep_risk(r, t, 'challenged', request);
+    end if;
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device, r.id);
   end if;
   device := coalesce(device, gen_random_uuid());
   begin
@@ -59,6 +76,12 @@ begin
     );
     return jsonb_build_object('outcome', 'limit_reached', 'said', why);
   end;
+  if assessed is not null then
+    perform access.pass_risk(assessed, device);
+  else
+    r.device := device;
+    perform access.keep_risk(r, t, 'allowed', request);
+  end if;
   if remember and aal = 2 then
     perform access.remember_device(t, u.id, device);
   end if;

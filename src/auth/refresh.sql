@@ -91,6 +91,10 @@ begin
   elsif is_foreign or r.used_at is null then
     return access.refused_refresh(u, s.id, request);
   end if;
+  if access.refresh_is_stopped(u, t, s, request) then
+    update freehold.sessions x set ended_at = now(), ended_because = 'risk' where x.id = s.id and x.ended_at is null;
+    return jsonb_build_object('outcome', 'invalid');
+  end if;
   -- The session may have ended while this waited for the token's row.
   update freehold.sessions x set last_active_at = now()
   where x.id = s.id and x.ended_at is null

@@ -49,7 +49,7 @@ authRoutes.openapi(
     const entered = await login(c.var.ctx, {
       identifier: identifier ?? '',
       password: sent.password,
-      place: locationOf(c.req.raw),
+      place: locationOf(c.req.raw, c.var.config),
       devices: sent.device_token ? [sent.device_token] : inCookies ? deviceTokensOf(c.req.raw) : [],
       former: inCookies ? refreshTokensOf(c.req.raw) : new Map(),
     })
@@ -79,7 +79,11 @@ for (const path of ['/refresh-token', '/refresh']) {
       const { refresh_token } = c.req.valid('json')
       if (refresh_token !== undefined && c.req.header('X-Account') !== undefined)
         throw new Problem('credentials_ambiguous', 'X-Account selects a cookie: do not send it with refresh_token.')
-      if (refresh_token !== undefined) return c.json(await tokensOf(c.var.ctx, await refresh(c.var.ctx, refresh_token)), 200)
+      if (refresh_token !== undefined)
+        return c.json(
+          await tokensOf(c.var.ctx, await refresh(c.var.ctx, refresh_token, locationOf(c.req.raw, c.var.config))),
+          200,
+        )
       const held = selectAccount(c.req.raw, ownHost(c.var))
       if (!held) throw invalid('refresh_token', 'is missing, and no login cookie was sent instead')
       c.set('account', held.account)
@@ -188,7 +192,10 @@ async function refreshCookies(c: Context<AppEnv>, held: AccountCookies) {
     return fresh.answer
   }
   if (held.refresh === null) throw new Problem('refresh_invalid', 'There is no refresh token in the cookies.')
-  const { answer, cookies } = await cookiesOf(c.var.ctx, await refresh(c.var.ctx, held.refresh))
+  const { answer, cookies } = await cookiesOf(
+    c.var.ctx,
+    await refresh(c.var.ctx, held.refresh, locationOf(c.req.raw, c.var.config)),
+  )
   if (answer.account !== held.account) throw new Problem('refresh_invalid', 'This cookie belongs to another account.')
   c.set('cookies', cookies)
   return answer

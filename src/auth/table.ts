@@ -32,6 +32,8 @@ export const login_attempts = freehold.table(
     id: uuid().primaryKey(),
     key: text().notNull(),
     guard: text(),
+    /** The network of a stranger (access.login_network). */
+    network: text(),
     user_id: uuid().references(() => users.id),
     identifier: text().notNull(),
     hash_parameters: text().notNull(),
@@ -40,6 +42,8 @@ export const login_attempts = freehold.table(
   },
   (t) => [
     index('login_attempts_key').on(t.key, t.state, t.created_at),
+    // How many accounts are tried from one network: src/risk.
+    index('login_attempts_network').on(t.network, t.created_at).where(sql`${t.network} is not null`),
     // Those with hashes of other systems: access.foreign_wait.
     index('login_attempts_foreign')
       .on(t.created_at)

@@ -155,6 +155,7 @@ export const BODIES: Record<string, unknown> = {
   changePassword: { current_password: 'Tr0ub4dor-and-3', new_password: 'Violet-Anchor-38' },
   setNotificationPreferences: { delegation: { in_app: true, mail: 'digest' } },
   stepUp: { password: 'Tr0ub4dor-and-3' },
+  rehearseRisk: { weights: { impossible_travel: 60 }, thresholds: { stop: 70 } },
   changePasswordFormerly: { current_password: 'Tr0ub4dor-and-3', new_password: 'Violet-Anchor-38' },
   checkPermissions: { checks: [{ permission: 'document:read' }, { user_id: ID, any_of: ['document:read', 'document:approve'] }] },
   confirmPasswordReset: { token: 'b3K1zQ9vXyT5pL8mN2rW7cD4fG6hJ0sA', new_password: 'Violet-Anchor-38' },

@@ -1,4 +1,4 @@
-/** What operations on events and webhooks say of themselves, beneath their summaries. */
+/** What operations on events, webhooks and risk say of themselves, beneath their summaries. */
 export const events = {
   listEvents:
     'Returns what the audit recorded, in order, each with its number (`seq`), its checkpoint and the hash before it. Ask again with `next_after`; an empty page says that there is nothing newer. Nothing is left out and nothing comes in between afterwards. Reading is not recorded. With details a page has at most 20.',
@@ -12,5 +12,7 @@ export const events = {
   rotateWebhookSecret: 'Returns the new secret, once. For 24 hours each message has a signature by either.',
   testWebhook: 'Sends a message of type `webhook.test`, waits for the answer for at most 10 s, and returns what became of it.',
   replayWebhook: 'Events are sent in order again, under the same ids, as far as they are among its kinds.',
+  rehearseRisk:
+    'Returns how many attempts and people would be suspicious, stopped and annoyed, under the settings as they are and under those of the request. Nothing changes. Fields that are left out are as they are set.',
   listDeliveries: 'Returns the attempts of the last 90 days, and up to which event all were accepted.',
 }

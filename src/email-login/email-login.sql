@@ -147,7 +147,7 @@ begin
   if entered ->> 'outcome' = 'ok' then
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = guard;
   end if;
-  return entered;
+  return access.unless_risky(t, u, guard, entered);
 end $$;
 
 grant execute on function

@@ -8,6 +8,7 @@ import type { Entered } from '../auth/auth.ts'
 import { LoginOutcome } from '../auth/browser.ts'
 import type { Challenged } from '../auth/challenge.ts'
 import { DeviceToken, type EnterOutcome, enteredBy, formerHashes, Identifier, normalised } from '../auth/login.ts'
+import { codeHash, EmailCode, newCode } from '../auth/mailed-code.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -18,11 +19,6 @@ import { knownDeviceName, type Location } from '../sessions/device.ts'
 
 /** As long as the database keeps a request (email-login.sql). */
 export const REQUEST_SECONDS = 600
-
-export const EmailCode = z
-  .string()
-  .regex(/^[0-9]{4} ?[0-9]{4}$/, 'must be 8 digits')
-  .openapi({ description: 'The eight digits of the mail', example: '4920 3917' })
 
 export const EmailLoginRequest = z
   .object({
@@ -81,18 +77,6 @@ export const Confirmation = z
 export type Confirmation = z.infer<typeof Confirmation>
 
 export const EmailLoginOutcome = LoginOutcome.or(Confirmation)
-
-/** Eight digits, evenly: of the 32 bits that would favour some, another number is drawn. */
-function newCode(): string {
-  const most = 2 ** 32 - (2 ** 32 % 10 ** 8)
-  for (;;) {
-    const [n = most] = crypto.getRandomValues(new Uint32Array(1))
-    if (n < most) return String(n % 10 ** 8).padStart(8, '0')
-  }
-}
-
-/** Of the code with its request token, which the database never has: all codes can be tried by whoever reads a hash of one alone. */
-const codeHash = (request_token: string, code: string) => tokenHash(`${request_token}.${code.replace(' ', '')}`)
 
 /**
  * Mails a code and a link that work for ten minutes. One round trip; unknown, inactive and locked are answered alike. Fails with forbidden:

@@ -31,7 +31,10 @@ emailLoginRoutes.openapi(
   async (c) => {
     const { username, email, cookie = false } = c.req.valid('json')
     if (cookie) requireCookieHost(c.req.raw, c.var)
-    const asked = await requestEmailLogin(c.var.ctx, { identifier: username ?? email ?? '', place: locationOf(c.req.raw) })
+    const asked = await requestEmailLogin(c.var.ctx, {
+      identifier: username ?? email ?? '',
+      place: locationOf(c.req.raw, c.var.config),
+    })
     if (cookie) c.set('cookies', [setEmailLoginCookie(asked.request_token, asked.expires_in)])
     return c.json(asked, 202)
   },
@@ -62,7 +65,7 @@ emailLoginRoutes.openapi(
       code,
       token,
       is_confirmed: confirm,
-      place: locationOf(raw),
+      place: locationOf(raw, c.var.config),
       devices: device_token ? [device_token] : cookie ? deviceTokensOf(raw) : [],
       former: cookie ? refreshTokensOf(raw) : new Map(),
     })

@@ -61,10 +61,10 @@ begin
     );
     return jsonb_build_object('outcome', 'refused', 'is_known', u.id is not null);
   end if;
-  return access.enter(
+  return access.unless_risky(t, u, null, access.enter(
     u, t, refresh_hash, request, former, null, null, case when is_mfa then 'fed mfa' else 'fed' end,
     case when is_mfa then 2 else 1 end, access.device_of(t, u.id, devices)
-  );
+  ));
 end $$;
 
 -- Spends an ID token: whether this is the first time. Of many at once the others wait here for the first.

@@ -43,7 +43,7 @@ externalRoutes.openapi(
     const entered = await externalLogin(c.var.ctx, c.env.TENANTS, c.req.valid('param').provider, {
       ...token,
       device: {
-        place: locationOf(raw),
+        place: locationOf(raw, c.var.config),
         devices: device_token ? [device_token] : cookie ? deviceTokensOf(raw) : [],
         former: cookie ? refreshTokensOf(raw) : new Map(),
       },

@@ -40,12 +40,18 @@ create function access.challenge(
   client text,
   audience text,
   amr text,
-  device uuid
+  device uuid,
+  risk uuid default null
 ) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  methods jsonb := access.factor_methods(u);
+  is_mailed boolean := methods = '[]' and request ? 'mailed_code';
 begin
   delete from freehold.login_challenges c where c.user_id = u.id and c.expires_at <= now();
-  insert into freehold.login_challenges (token_hash, user_id, guard, client, audience, device, amr, expires_at)
+  insert into freehold.login_challenges (
+    token_hash, user_id, guard, client, audience, device, amr, risk_id, code_hash, expires_at
+  )
   values (
     challenge.token_hash,
     u.id,
@@ -54,15 +60,25 @@ begin
     audience,
     device,
     amr,
-    now() + interval '5 minutes'
+    risk,
+    case when is_mailed then (request -> 'mailed_code' ->> 'hash')::bytea end,
+    now() + case when is_mailed then interval '10 minutes' else interval '5 minutes' end
   );
+  if is_mailed then
+    perform access.enqueue_mail(
+      'login_code', u.id, u.email,
+      jsonb_build_object(
+        'expires_at', now() + interval '10 minutes', 'network', access.login_network(request ->> 'address')),
+      request -> 'mailed_code' ->> 'secrets'
+    );
+  end if;
   return jsonb_build_object(
     'outcome', 'mfa_required',
     'user_id', u.id,
-    'methods', access.factor_methods(u),
-    'expires_in', 300,
+    'methods', case when is_mailed then '["email_code"]' else methods end,
+    'expires_in', case when is_mailed then 600 else 300 end,
     'totp', (select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null),
-    'remember_days', (select t.mfa_remember_days from freehold.tenant t)
+    'remember_days', case when is_mailed then 0 else (select t.mfa_remember_days from freehold.tenant t) end
   );
 end $$;
 
@@ -86,7 +102,7 @@ begin
     or c.failures >= t.max_failures
     -- Whoever held the former password may have begun it.
     or c.created_at <= u.password_changed_at
-    or access.factor_methods(u) = '[]'
+    or c.code_hash is null and access.factor_methods(u) = '[]'
     or not access.is_present(u)
     or access.is_locked_out(t, c.user_id, c.guard)
   then
@@ -108,7 +124,8 @@ create function access.meet_challenge(
   refresh_hash bytea,
   request jsonb,
   former jsonb,
-  remember boolean
+  remember boolean,
+  aal integer default 2
 ) returns jsonb
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
@@ -133,13 +150,45 @@ begin
   end if;
   update freehold.login_challenges x set used_at = now() where x.token_hash = c.token_hash;
   entered := access.enter(
-    u, t, refresh_hash, request, former, c.client, c.audience, access.both_methods(c.amr, method), 2, c.device, remember
+    u, t, refresh_hash, request, former, c.client, c.audience, access.both_methods(c.amr, method), aal, c.device, remember,
+    c.risk_id
   );
   if entered ->> 'outcome' = 'ok' then
     perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;
   end if;
-  return entered;
+  return access.unless_risky(t, u, c.guard, entered);
 end $$;
+
+-- Whether somebody who came by `amr` can be asked for a second step: by a factor of theirs, else by a code by mail, where the
+-- Worker made one and they did not come by mail.
+create function access.can_challenge(u freehold.users, amr text, request jsonb) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.factor_methods(u) <> '[]' or request ? 'mailed_code' and amr not like 'otp%'
+$$;
+
+-- The second step of a login that was risky, of somebody without a second factor: a code that was mailed. A public endpoint. A
+-- mailbox is no second factor: the session has one. `code_hash` is of the challenge's token with the code.
+create function access.verify_mailed_code(
+  tenant_id uuid,
+  system_key text,
+  challenge bytea,
+  code_hash bytea,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  c freehold.login_challenges := access.open_challenge(t, challenge);
+begin
+  return access.meet_challenge(
+    t, challenge, c, c.code_hash = verify_mailed_code.code_hash, 'otp', 'wrong_email_code', refresh_hash, request, former,
+    false, 1
+  );
+end $$;
+
+grant execute on function access.verify_mailed_code(uuid, text, bytea, bytea, bytea, jsonb, jsonb) to freehold_app;
 
 -- How RFC 8176 names two factors. A code by mail and one of an app have the same name there, and so are told apart as two.
 create function access.both_methods(first text, second text) returns text

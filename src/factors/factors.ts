@@ -9,6 +9,7 @@ import { type Attempt, beginAttempt, overload } from '../auth/attempt.ts'
 import { type Entered, Password } from '../auth/auth.ts'
 import { type Challenged, openedChallenge } from '../auth/challenge.ts'
 import { type EnterOutcome, enteredBy, formerHashes } from '../auth/login.ts'
+import { codeHash, EmailCode } from '../auth/mailed-code.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { decrypt, encrypt } from '../kernel/keyring.ts'
 import { log } from '../kernel/log.ts'
@@ -51,6 +52,7 @@ export const SecondFactor = z
     mfa_token: z.string().min(1).max(4096).optional().openapi({ description: 'Of the login; missing: the app is switched on' }),
     code: Code.optional(),
     backup_code: BackupCode.optional(),
+    email_code: EmailCode.optional().openapi({ description: 'The code that was mailed for a risky login' }),
     passkey: Assertion.optional().openapi({
       description: 'What a passkey answered to the options of auth/passkeys/login/options',
     }),
@@ -59,10 +61,13 @@ export const SecondFactor = z
       description: 'Ask for no second factor on this device for some days. It is known by its device_token, or its cookie.',
     }),
   })
-  .refine(({ code, backup_code, passkey }) => [code, backup_code, passkey].filter((one) => one !== undefined).length === 1, {
-    message: 'give one of code, backup_code and passkey',
-    path: ['code'],
-  })
+  .refine(
+    (body) => [body.code, body.backup_code, body.email_code, body.passkey].filter((one) => one !== undefined).length === 1,
+    {
+      message: 'give one of code, backup_code, email_code and passkey',
+      path: ['code'],
+    },
+  )
   .openapi('SecondFactor')
 export const FactorChange = z
   .object({ password: Password, code: Code.optional(), backup_code: BackupCode.optional() })
@@ -127,6 +132,7 @@ type Verification = {
   mfa_token: string
   code?: string | undefined
   backup_code?: string | undefined
+  email_code?: string | undefined
   place: Location
   /** As for a login. */
   former: Map<string, string>
@@ -140,7 +146,7 @@ type Verification = {
  */
 export async function verify(
   ctx: Ctx,
-  { mfa_token, code, backup_code, place, former, remember }: Verification,
+  { mfa_token, code, backup_code, email_code, place, former, remember }: Verification,
 ): Promise<Entered | Challenged> {
   const opened = await openedChallenge(ctx, mfa_token)
   if (!opened) throw wrong()
@@ -149,8 +155,12 @@ export async function verify(
   const backup = backup_code === undefined ? null : await backupHash(backup_code)
   const refresh_token = newToken()
   const request = JSON.stringify({ ...ctx.request, ...place })
+  const session = sql`${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb`
+  const challenge = sql`${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea`
   const result = await ctx.call<EnterOutcome | { outcome: 'refused'; mail: boolean }>(
-    sql`access.verify_totp(${id}, ${system_key}, ${await tokenHash(opened.token)}::bytea, ${step}::bigint, ${backup}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb${remember ? sql`, true` : sql``})`,
+    email_code === undefined
+      ? sql`access.verify_totp(${challenge}, ${step}::bigint, ${backup}, ${session}${remember ? sql`, true` : sql``})`
+      : sql`access.verify_mailed_code(${challenge}, ${await codeHash(opened.token, email_code)}::bytea, ${session})`,
   )
   if (result.outcome === 'refused') {
     if (result.mail) ctx.later(deliver(ctx))

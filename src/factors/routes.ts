@@ -71,7 +71,7 @@ factorRoutes.openapi(
     ],
   }),
   async (c) => {
-    const { mfa_token, code, backup_code, passkey, cookie, remember_device: remember = false } = c.req.valid('json')
+    const { mfa_token, code, backup_code, email_code, passkey, cookie, remember_device: remember = false } = c.req.valid('json')
     if (mfa_token === undefined) {
       if (code === undefined) throw invalid('code', 'is needed to switch an authenticator app on')
       if (remember) throw invalid('remember_device', 'is only for logins')
@@ -85,10 +85,10 @@ factorRoutes.openapi(
     const inCookies = cookie === true
     if (inCookies) requireCookieHost(c.req.raw, c.var)
     const former = inCookies ? refreshTokensOf(c.req.raw) : new Map<string, string>()
-    const login = { mfa_token, place: locationOf(c.req.raw), former, remember }
+    const login = { mfa_token, place: locationOf(c.req.raw, c.var.config), former, remember }
     const entered = passkey
       ? await verifyPasskey(c.var.ctx, { ...login, credential: passkey })
-      : await verify(c.var.ctx, { ...login, code, backup_code })
+      : await verify(c.var.ctx, { ...login, code, backup_code, email_code })
     const { answer, cookies } = await answerOf(c.var.ctx, c.req.raw, entered, inCookies)
     if (cookies.length) c.set('cookies', cookies)
     return c.json(answer, 200)

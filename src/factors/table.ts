@@ -21,6 +21,10 @@ export const login_challenges = freehold.table(
     audience: text(),
     device: uuid(),
     amr: text().notNull(),
+    /** The attempt whose risk was assessed before; null: a release before that opened it (src/risk). */
+    risk_id: uuid(),
+    /** Of the code that was mailed with the challenge's token, which the database never has; null: a second factor is asked for. */
+    code_hash: bytea(),
     /** Wrong answers to this challenge. */
     failures: integer().notNull().default(0),
     created_at: moment().notNull().defaultNow(),

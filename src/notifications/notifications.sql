@@ -54,6 +54,8 @@ create function access.notify(
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   group_of text := access.notification_kind(event);
+  -- What endangers an account, and has no mail of its own.
+  is_urgent boolean := event in ('suspicious_activity', 'login_refused');
   chosen jsonb;
   rung text := current_setting('access.rung', true);
 begin
@@ -64,6 +66,9 @@ begin
     (select p.kinds -> group_of from freehold.notification_preferences p where p.user_id = subject),
     access.usual_notification_preferences() -> group_of)
   into chosen;
+  if is_urgent then
+    chosen := chosen || '{"mail": "now"}';
+  end if;
   if not (chosen ->> 'in_app')::boolean and (is_mailed or chosen ->> 'mail' = 'off')
     or group_of <> 'security' and (
       select count(*)

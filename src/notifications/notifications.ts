@@ -7,7 +7,7 @@ import { sql } from 'drizzle-orm'
 import { type Ctx, question } from '../kernel/context.ts'
 import { Page, paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { type Language, Problem } from '../kernel/problem.ts'
-import { EVENTS, TOLD_MOMENTS, toldOf, toldValues } from '../mail/templates/told.ts'
+import { EVENTS, TOLD_MOMENTS, toldOf, toldValues, wordOf } from '../mail/templates/told.ts'
 
 export const KINDS = ['security', 'competency', 'invitation', 'delegation', 'license'] as const
 
@@ -113,5 +113,7 @@ function worded(key: string, value: string, tag: string): string {
   const at = MOMENTS.includes(key) ? new Date(value) : null
   if (at && !Number.isNaN(at.getTime()))
     return new Intl.DateTimeFormat(tag, { dateStyle: 'long', timeStyle: 'short', timeZone: 'UTC' }).format(at)
-  return value.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, LONGEST)
+  return wordOf(tag === 'es' ? 'es' : 'en', key, value)
+    .replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+    .slice(0, LONGEST)
 }

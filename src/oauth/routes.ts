@@ -40,13 +40,22 @@ oauthRoutes.openapi(
     const { grant_type, refresh_token, username, password, device_token } = form
     if (grant_type === 'refresh_token') {
       if (!refresh_token) throw new OAuthProblem('invalid_request', 'refresh_token is missing.')
-      return granted(c, 'refresh', form.scope, () => refresh(c.var.ctx, refresh_token, client))
+      return granted(c, 'refresh', form.scope, () =>
+        refresh(c.var.ctx, refresh_token, locationOf(c.req.raw, c.var.config), client),
+      )
     }
     if (grant_type !== 'password') throw notOffered()
     if (!username || !password) throw new OAuthProblem('invalid_request', 'username and password are needed.')
     await requireAttempt(c)
     const devices = device_token ? [device_token] : []
-    const asked = { identifier: username, password, place: locationOf(c.req.raw), devices, former: new Map(), client }
+    const asked = {
+      identifier: username,
+      password,
+      place: locationOf(c.req.raw, c.var.config),
+      devices,
+      former: new Map(),
+      client,
+    }
     return granted(c, 'login', form.scope, () => login(c.var.ctx, asked))
   },
 )

@@ -1,4 +1,5 @@
 /** What stands before every page: its tenant, its limits, and who is logged in. */
+
 import type { Context, MiddlewareHandler } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import { assetText } from '../assets/assets.ts'
@@ -14,6 +15,7 @@ import { failuresOf, limitAttempts, limitFailures, limitPrincipal } from '../htt
 import { speaksSpanish } from '../i18n/language.ts'
 import { Problem } from '../kernel/problem.ts'
 import type { Bearer } from '../kernel/token.ts'
+import { locationOf } from '../sessions/device.ts'
 import { accountOf, formSecretOf } from './browser.ts'
 import { PAGE_FILES } from './files.ts'
 import { goTo, type Visit } from './visit.tsx'
@@ -154,7 +156,7 @@ async function bearerOf(c: Context<AppEnv>, { account, access, refresh: token }:
   const ctx = c.get('ctx')
   const failures = failuresOf(c, 'refresh')
   failures.refuse()
-  const entered = await refresh(ctx, token).catch(async (error) => {
+  const entered = await refresh(ctx, token, locationOf(c.req.raw, c.get('config'))).catch(async (error) => {
     await failures.count(error)
     throw error
   })

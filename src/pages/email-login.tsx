@@ -5,7 +5,8 @@
  */
 import { z } from '@hono/zod-openapi'
 import { Identifier } from '../auth/login.ts'
-import { type Confirmation, EmailCode, requestEmailLogin, verifyEmailLogin } from '../email-login/email-login.ts'
+import { EmailCode } from '../auth/mailed-code.ts'
+import { type Confirmation, requestEmailLogin, verifyEmailLogin } from '../email-login/email-login.ts'
 import { emailLoginTokenOf, setEmailLoginCookie } from '../http/cookies.ts'
 import { invalid } from '../kernel/problem.ts'
 import { MailToken } from '../recovery/recovery.ts'
@@ -79,7 +80,7 @@ const ask = (visit: Visit) =>
     action: ASK,
     schema: z.object({ username: Identifier, next: Next }).strict(),
     done: async ({ username, next }) => {
-      const place = locationOf(visit.c.req.raw)
+      const place = locationOf(visit.c.req.raw, visit.c.var.config)
       const { request_token, expires_in } = await requestEmailLogin(visit.ctx, { identifier: username, place })
       visit.c.set('cookies', [setEmailLoginCookie(request_token, expires_in)])
       return goTo(visit, withNext(LINK, nextOf(next, visit.ctx.realm.url), { said: 'code_sent' }))
@@ -184,7 +185,7 @@ const logIn = (visit: Visit) =>
         request_token,
         ...(is_code ? { code: shown } : { token: shown }),
         is_confirmed: confirm === 'yes',
-        ...browserOf(raw),
+        ...browserOf(raw, visit.c.var.config),
       })
       if ('confirmation' in outcome) return confirmPage(visit, outcome.confirmation, shown)
       const answered = await goOn(visit, outcome, next)

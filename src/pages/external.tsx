@@ -47,7 +47,7 @@ const finish = (visit: Visit) =>
     const { c, ctx } = visit
     const { raw } = c.req
     const keep = readPageCookie(raw, 'external')
-    const device = { place: locationOf(raw), devices: deviceTokensOf(raw), former: refreshTokensOf(raw) }
+    const device = { place: locationOf(raw, c.var.config), devices: deviceTokensOf(raw), former: refreshTokensOf(raw) }
     const { entered, next } = await finishFlow(ctx, c.env.TENANTS, c.req.param('provider') ?? '', {
       url: new URL(raw.url),
       keep,

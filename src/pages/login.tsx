@@ -116,7 +116,7 @@ const logIn = (visit: Visit) =>
     schema: Login,
     guessed: 'password',
     done: async ({ username, password, next }) => {
-      const browser = browserOf(visit.c.req.raw)
+      const browser = browserOf(visit.c.req.raw, visit.c.var.config)
       return goOn(visit, await login(visit.ctx, { identifier: username, password, ...browser }), next)
     },
     again: (faults, status, { next, username }) =>
@@ -129,7 +129,7 @@ const logInWithPasskey = (visit: Visit) =>
     action: PASSKEY_LOGIN,
     schema: z.object({ credential: Credential(Assertion), next: z.string().max(4096).optional() }).strict(),
     done: async ({ credential, next }) => {
-      const browser = browserOf(visit.c.req.raw)
+      const browser = browserOf(visit.c.req.raw, visit.c.var.config)
       return goOn(visit, await passkeyLogin(visit.ctx, { credential, ...browser }), next)
     },
     again: (faults, status, { next }) => {

@@ -3,8 +3,10 @@ import { z } from '@hono/zod-openapi'
 import type { Entered } from '../auth/auth.ts'
 import { cookiesOf } from '../auth/browser.ts'
 import { type Challenged, openedChallenge } from '../auth/challenge.ts'
+import { EmailCode } from '../auth/mailed-code.ts'
 import { BackupCode, Code, verify } from '../factors/factors.ts'
 import { deviceTokensOf, evictOldestAccount, evictOldestDevices, refreshTokensOf } from '../http/cookies.ts'
+import type { Config } from '../kernel/config.ts'
 import { locationOf } from '../sessions/device.ts'
 import { nextOf, pageCookie } from './browser.ts'
 import type { Door } from './doors.tsx'
@@ -17,15 +19,16 @@ const CODE = '/login/code'
 const SecondStep = z
   .object({
     mfa_token: z.string().max(4096),
-    code: z.union([Code, BackupCode], { error: 'must be 6 digits, or a backup code' }),
+    code: z.union([Code, BackupCode, EmailCode], { error: 'must be 6 digits, or a backup code' }),
+    mailed: Ticked,
     next: z.string().max(4096).optional(),
     remember_device: Ticked,
   })
   .strict()
 
 /** What a login knows of the browser that it is from. */
-export const browserOf = (request: Request) => ({
-  place: locationOf(request),
+export const browserOf = (request: Request, config: Config) => ({
+  place: locationOf(request, config),
   devices: deviceTokensOf(request),
   former: refreshTokensOf(request),
 })
@@ -63,6 +66,7 @@ async function codeForm(
 ): Promise<Response> {
   const { words, ctx } = visit
   const { second } = words
+  const is_mailed = methods.includes('email_code')
   // Known from the step before: asking for it would be one round trip too many.
   const look = status === 200 ? undefined : (await termsOf(ctx)).look
   return show(
@@ -71,17 +75,18 @@ async function codeForm(
     <>
       <div class="card">
         <h1>{second.title}</h1>
-        <p class="lead">{second.lead}</p>
+        <p class="lead">{is_mailed ? second.mailed_lead : second.lead}</p>
         <Summary words={words} faults={faults} />
         {methods.some((method) => method !== 'passkey') && (
           <form method="post" action={CODE}>
             <FormToken visit={visit} action={CODE} />
             <input type="hidden" name="mfa_token" value={mfa_token} />
             {next && <input type="hidden" name="next" value={next} />}
+            {is_mailed && <input type="hidden" name="mailed" value="yes" />}
             <Field
               name="code"
               label={second.code}
-              hint={second.hint}
+              hint={is_mailed ? second.mailed_hint : second.hint}
               faults={faults}
               autocomplete="one-time-code"
               autocapitalize="none"
@@ -116,14 +121,16 @@ const secondStep = (visit: Visit) =>
     guess_wrong: visit.words.second.wrong,
     done: async ({ mfa_token, code, next, remember_device: remember }) => {
       const { raw } = visit.c.req
-      const typed = Code.safeParse(code).success ? { code } : { backup_code: code }
-      const browser = { place: locationOf(raw), former: refreshTokensOf(raw) }
+      const is_mailed = EmailCode.safeParse(code).success
+      const typed = is_mailed ? { email_code: code } : Code.safeParse(code).success ? { code } : { backup_code: code }
+      const browser = { place: locationOf(raw, visit.c.var.config), former: refreshTokensOf(raw) }
       const entered = await verify(visit.ctx, { mfa_token, ...typed, ...browser, remember })
       return goOn(visit, entered, next)
     },
-    again: async (faults, status, { mfa_token = '', next }) => {
+    again: async (faults, status, { mfa_token = '', next, mailed }) => {
       const remember_days = (await openedChallenge(visit.ctx, mfa_token))?.remember_days ?? 0
-      return codeForm(visit, { mfa_token, remember_days, next, faults, status })
+      const methods = mailed === 'yes' ? { methods: ['email_code'] as Methods } : {}
+      return codeForm(visit, { mfa_token, ...methods, remember_days, next, faults, status })
     },
   })
 

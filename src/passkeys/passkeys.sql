@@ -64,10 +64,10 @@ begin
   end if;
   -- RFC 8176: a key, somebody who was present, and that they were verified.
   return access.with_passkey_end(
-    access.enter(
+    access.unless_risky(t, u, null, access.enter(
       u, t, refresh_hash, request, former, null, null, access.passkey_method(presented) || ' user mfa', 2,
       access.device_of(t, u.id, devices)
-    ),
+    )),
     presented
   );
 end $$;

@@ -70,7 +70,7 @@ passkeyRoutes.openapi(
     if (cookie) requireCookieHost(raw, c.var)
     const entered = await passkeyLogin(c.var.ctx, {
       credential,
-      place: locationOf(raw),
+      place: locationOf(raw, c.var.config),
       devices: device_token ? [device_token] : cookie ? deviceTokensOf(raw) : [],
       former: cookie ? refreshTokensOf(raw) : new Map(),
     })

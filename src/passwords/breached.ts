@@ -12,11 +12,11 @@ const PATIENCE_MS = 2_000
 /** Several times a padded answer of today. */
 const MOST_BYTES = 512 * 1024
 
-/**
- * Whether a password is in the list of breached ones (`PWNED_PASSWORDS_URL`); false also when the list does not answer in two
- * seconds, which is logged. Costs no round trip to a database.
- */
-export async function isBreached({ config, realm, request }: Ctx, password: string): Promise<boolean> {
+/** Whether a password is in the list of breached ones (`PWNED_PASSWORDS_URL`); false also when the list does not answer. */
+export const isBreached = async (ctx: Ctx, password: string): Promise<boolean> => (await askBreached(ctx, password)) ?? false
+
+/** The same; null when the list does not answer in two seconds, which is logged. Costs no round trip to a database. */
+export async function askBreached({ config, realm, request }: Ctx, password: string): Promise<boolean | null> {
   const bytes = new TextEncoder().encode(password.normalize('NFC'))
   const hash = encodeHexUpperCase(new Uint8Array(await crypto.subtle.digest('SHA-1', bytes)))
   try {
@@ -27,7 +27,7 @@ export async function isBreached({ config, realm, request }: Ctx, password: stri
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error)
     log('breached passwords not asked', { tenant: realm.subdomain, trace_id: request.trace_id, detail })
-    return false
+    return null
   }
 }
 

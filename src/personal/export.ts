@@ -48,6 +48,7 @@ export const PersonalData = z
     registrations: Rows,
     invitations: Rows,
     login_attempts: Rows,
+    assessed_logins: Rows,
     lockouts: Rows,
     erasures: Rows,
     identities: Rows,
@@ -80,6 +81,7 @@ export async function exportMe(ctx: Ctx, format: 'json' | 'zip') {
     invitations: [],
     notifications: [],
     notification_preferences: [],
+    assessed_logins: [],
     ...answered,
   }
   async function* activities(): AsyncGenerator<Row[]> {

@@ -85,7 +85,7 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{id,device,address,city,country,client_id,amr,aal,authenticated_at,created_at,last_active_at,expires_at,ended_at,
         ended_because,impersonator_id,impersonation_reason}', '{user_id,device_id,impersonator_session_id}', 'delete'),
     (33, 'freehold.login_challenges', null, 'x.user_id = $1', null, '{}',
-      '{token_hash,user_id,guard,client,audience,device,amr,failures,created_at,expires_at,used_at}', 'delete'),
+      '{token_hash,user_id,guard,client,audience,device,amr,risk_id,code_hash,failures,created_at,expires_at,used_at}', 'delete'),
     (34, 'freehold.totp_factors', 'authenticator_app', 'x.user_id = $1', null,
       '{created_at,enabled_at}', '{user_id,secret_encrypted,last_step}', 'delete'),
     (35, 'freehold.backup_codes', 'backup_codes', 'x.user_id = $1', null, '{created_at,used_at}', '{code_mac,user_id}', 'delete'),
@@ -111,7 +111,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1',
       'x.identifier = any ($2) or x.user_id is null and exists (
         select from unnest($3) n (network) where right(x.guard, length(n.network) + 1) = '':'' || n.network)',
-      '{identifier,state,created_at}', '{id,user_id,key,guard,hash_parameters}', 'delete'),
+      '{identifier,state,created_at}', '{id,user_id,key,guard,network,hash_parameters}', 'delete'),
+    (39, 'freehold.risk_attempts', 'assessed_logins', 'x.user_id = $1', 'x.user_id is null and x.network = any ($3)',
+      array['kind', 'agent', 'network', 'asn', 'country', 'latitude', 'longitude', 'score',
+        'access.risk_reasons(x.strengths) as reasons', 'outcome', 'created_at', 'seen_at'],
+      '{id,user_id,device,strengths}', 'delete'),
     (40, 'freehold.lockouts', 'lockouts', 'strpos(concat_ws('' '', x.key, x.parent), $1::text) > 0',
       'starts_with(x.key, ''unknown:'') and exists (
         select from unnest($3) n (network) where right(x.key, length(n.network) + 1) = '':'' || n.network)',

@@ -108,6 +108,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), risked as (
+    delete from freehold.risk_attempts
+    where id in (
+      select r.id
+      from freehold.risk_attempts r
+      where r.created_at < now() - make_interval(days => (select t.risk_days from freehold.tenant t))
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), invited as (
     delete from freehold.invitations
     where id in (
@@ -190,6 +200,7 @@ begin
       (select count(*) from remembered),
       (select count(*) from ended),
       (select count(*) from registered),
+      (select count(*) from risked),
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),

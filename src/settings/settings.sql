@@ -55,7 +55,8 @@ begin
   ) p (low, low_value, low_changed, high, high_value, high_changed, times)
   where p.low_value > p.high_value * p.times
     and (p.low_changed or p.high_changed);
-  if faults is not null then
+  faults := coalesce(faults, '[]') || access.risk_faults(was, is_now);
+  if faults <> '[]' then
     perform access.refuse_fields(faults);
   end if;
 end $$;
@@ -180,5 +181,6 @@ call access.protect('freehold.tenant', 'setting',
     password_digit,password_special,password_unique,password_history,password_personal,password_common,
     registration,registration_domains,registration_role,delegation_approval,max_delegations,
     mfa_required,mfa_required_roles,mfa_grace_days,mfa_remember_days,
+    risk_weights,risk_suspicious,risk_stop,risk_action,risk_breached,risk_days,
     mail_per_recipient_hour,mail_per_day,notification_days,name,accent_color,links,origins}',
   deletes => false);

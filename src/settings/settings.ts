@@ -14,6 +14,7 @@ import { Domain } from '../names/addresses.ts'
 import { Name, PermissionName } from '../names/names.ts'
 import { originFaults, PageOrigins } from '../names/origins.ts'
 import { faultOf, LINKS_SHOWN, LinkPatch, LinkSettings } from './links.ts'
+import { RISK, RiskWeightPatch, WEIGHTS_SHOWN } from './risk.ts'
 import { tenant } from './table.ts'
 
 /** Which of a user's permissions an access token carries. */
@@ -98,6 +99,7 @@ const Editable = z.object({
   }),
   max_delegations: whole(1, 200).openapi({ description: 'Delegations of one delegator that have not ended' }),
   notification_days: whole(1, 365).openapi({ description: 'Days for which notifications are kept' }),
+  ...RISK,
   name: Name(70)
     .nullable()
     .openapi({ description: 'What pages and mails call the tenant. null: its legal name.', example: 'Acme' }),
@@ -120,11 +122,14 @@ const Editable = z.object({
 })
 export const Settings = Editable.extend({ updated_at: z.iso.datetime() }).openapi('Settings')
 /** A JSON merge patch (RFC 7396). */
-export const SettingsPatch = Editable.extend({ links: LinkPatch }).partial().openapi('SettingsPatch')
+export const SettingsPatch = Editable.extend({ links: LinkPatch, risk_weights: RiskWeightPatch })
+  .partial()
+  .openapi('SettingsPatch')
 type Settings = z.infer<typeof Settings>
 
 const columns = Object.keys(Editable.shape) as (keyof z.infer<typeof Editable>)[]
-const shown = columns.map((column) => (column === 'links' ? LINKS_SHOWN : column)).join(', ')
+const SHOWN: { [column: string]: string } = { links: LINKS_SHOWN, risk_weights: WEIGHTS_SHOWN }
+const shown = columns.map((column) => SHOWN[column] ?? column).join(', ')
 const one = sql`select ${sql.raw(shown)}, ${rfc3339('updated_at')} as updated_at from ${tenant}`
 
 function read(result: unknown): Settings {
@@ -150,11 +155,13 @@ export async function patchSettings(ctx: Ctx, patch: z.infer<typeof SettingsPatc
   const wanted = patch.idle_days === undefined ? patch : { idle_minutes: null, ...patch }
   checkLinks(ctx, patch.links)
   const assignments = Object.entries(wanted).map(([column, value]) =>
-    column === 'links'
-      ? sql`links = ${value === null ? sql`'{}'` : sql`jsonb_strip_nulls(links || ${JSON.stringify(value)}::jsonb)`}`
-      : Array.isArray(value)
-        ? sql`${sql.identifier(column)} = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
-        : sql`${sql.identifier(column)} = ${value}`,
+    column === 'risk_weights'
+      ? sql`risk_weights = risk_weights || ${JSON.stringify(value)}::jsonb`
+      : column === 'links'
+        ? sql`links = ${value === null ? sql`'{}'` : sql`jsonb_strip_nulls(links || ${JSON.stringify(value)}::jsonb)`}`
+        : Array.isArray(value)
+          ? sql`${sql.identifier(column)} = array(select jsonb_array_elements_text(${JSON.stringify(value)}::jsonb))`
+          : sql`${sql.identifier(column)} = ${value}`,
   )
   const [changed, result] = await ctx.run(
     ctx.db.execute(

@@ -2,6 +2,19 @@ import { sql } from 'drizzle-orm'
 import { bigint, boolean, check, integer, jsonb, text, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 
+/** What each sign weighs by default (measured: docs/guides/risk.md). */
+const RISK_WEIGHTS = {
+  new_device: 20,
+  new_country: 20,
+  new_network: 10,
+  impossible_travel: 40,
+  failures: 20,
+  unusual_hour: 10,
+  foreign_token: 40,
+  many_accounts: 30,
+  breached_password: 20,
+}
+
 /** The one row of a tenant's database that identifies the tenant, says whether it is active, and holds its settings. */
 export const tenant = freehold.table(
   'tenant',
@@ -84,6 +97,18 @@ export const tenant = freehold.table(
     max_delegations: integer().notNull().default(50),
     /** For how many days notifications are kept (src/notifications). */
     notification_days: integer().notNull().default(90),
+    /**
+     * Risk (src/risk): what each sign of it weighs, from which score on a login is suspicious, and from which one it is stopped, and how;
+     * whether the list of breached passwords is asked at logins; for how many days logins are kept to compare with.
+     */
+    risk_weights: jsonb().$type<Record<string, number>>().notNull().default(RISK_WEIGHTS),
+    risk_suspicious: integer().notNull().default(50),
+    risk_stop: integer().notNull().default(80),
+    risk_action: text({ enum: ['none', 'step_up', 'refuse'] })
+      .notNull()
+      .default('step_up'),
+    risk_breached: boolean().notNull().default(false),
+    risk_days: integer().notNull().default(90),
     /** What its pages and mails are called and look like (look.ts): null takes the legal name, and the default colour. */
     name: text(),
     accent_color: text(),
@@ -98,6 +123,12 @@ export const tenant = freehold.table(
     check('tenant_is_one', sql`${t.one}`),
     check('tenant_second_factor', sql`cardinality(${t.mfa_required_roles}) <= 50 and ${t.mfa_grace_days} between 0 and 90`),
     check('tenant_notification_days', sql`${t.notification_days} between 1 and 365`),
+    check(
+      'tenant_risk',
+      sql`jsonb_typeof(${t.risk_weights}) = 'object' and octet_length(${t.risk_weights}::text) <= 1024
+        and ${t.risk_suspicious} between 1 and 100 and ${t.risk_stop} between 1 and 100
+        and ${t.risk_action} in ('none', 'step_up', 'refuse') and ${t.risk_days} between 30 and 365`,
+    ),
     check('tenant_remembered', sql`${t.mfa_remember_days} between 0 and 30`),
     check(
       'tenant_token_permissions',

@@ -26,6 +26,7 @@ beforeAll(async () => {
 const HIDDEN = [
   'freehold.refresh_tokens',
   'freehold.login_attempts',
+  'freehold.risk_attempts',
   'freehold.lockouts',
   'freehold.passwords',
   'freehold.migrations',

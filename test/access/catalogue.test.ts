@@ -104,6 +104,7 @@ const APP_MAY_CALL = [
   'access.refresh(uuid,text,bytea,bytea,jsonb,bytea,text,text)',
   'access.register_passkey(uuid,text,bytea,timestamp with time zone,jsonb)',
   'access.registration_terms(uuid)',
+  'access.rehearse_risk(jsonb,jsonb,integer,integer)',
   'access.reinstate_employee(uuid)',
   'access.remembered_sessions(uuid)',
   'access.replay_webhook(uuid,bigint)',
@@ -144,6 +145,7 @@ const APP_MAY_CALL = [
   'access.usage()',
   'access.verify_competency(uuid,timestamp with time zone)',
   'access.verify_email_login(uuid,text,bytea,bytea,bytea,boolean,bytea,jsonb,jsonb,jsonb)',
+  'access.verify_mailed_code(uuid,text,bytea,bytea,bytea,jsonb,jsonb)',
   'access.verify_passkey(uuid,text,bytea,bytea,text,bytea,timestamp with time zone,bigint,bytea,jsonb,jsonb,boolean)',
   'access.verify_phone(uuid,text,text)',
   'access.verify_totp(uuid,text,bytea,bigint,text,bytea,jsonb,jsonb,boolean)',
@@ -387,7 +389,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
       sql`select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'freehold'::regnamespace and c.relkind = 'r' and a.attnum > 0 and not a.attisdropped
           and t.typname not in ('text', 'uuid', 'date', 'timestamptz', 'bool', 'int2', 'int4', 'int8', 'bytea', 'jsonb')
-          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids', 'kinds')`,
+          and a.attname not in ('registration_domains', 'token_permission_list', 'permissions', 'addresses', 'origins', 'transports', 'factors', 'mfa_required_roles', 'allowed_domains', 'mfa_values', 'role_ids', 'kinds', 'strengths', 'latitude', 'longitude')`,
     )
     expect(rows).toEqual([])
   })

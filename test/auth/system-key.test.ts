@@ -67,6 +67,7 @@ const KEYED = [
   'take_dropped_mails',
   'token_providers',
   'verify_email_login',
+  'verify_mailed_code',
   'verify_passkey',
   'verify_phone',
   'verify_totp',

@@ -17,7 +17,7 @@ const FLOORS = [
   ['access', 'audit', 'docs', 'imports', 'limits', 'purge', 'settings', 'units'],
   ['audiences', 'events', 'providers', 'users'],
   ['competencies', 'sessions'],
-  ['avatars', 'employees', 'mail', 'roles', 'webhooks'],
+  ['avatars', 'employees', 'mail', 'risk', 'roles', 'webhooks'],
   ['api-keys', 'delegations', 'notifications', 'tenants'],
   ['auth'],
   ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],

@@ -21,6 +21,7 @@ import { postgres } from './postgres.ts'
 import { provisioning } from './provisioning.ts'
 import { refusals } from './refusals.ts'
 import { resolution } from './resolution.ts'
+import { risk } from './risk.ts'
 import { turns } from './turns.ts'
 import { verify } from './verify.ts'
 import { wiping } from './wiping.ts'
@@ -32,6 +33,7 @@ export const measures: Measure[] = [
   admission,
   authorization,
   demands,
+  risk,
   postgres,
   lists,
   employees,

@@ -3,7 +3,7 @@ export const factors = {
   'must be 6 digits': 'debe tener 6 cifras',
   'must be 6 digits, or a backup code': 'debe tener 6 cifras, o ser un código de respaldo',
   'must be a backup code such as 7Q2M-XK4D-9RTP': 'debe ser un código de respaldo como 7Q2M-XK4D-9RTP',
-  'give one of code, backup_code and passkey': 'envía code, backup_code o passkey, uno de los tres',
+  'give one of code, backup_code, email_code and passkey': 'envía code, backup_code, email_code o passkey, uno de los cuatro',
   'give one of password, code, backup_code and passkey': 'envía password, code, backup_code o passkey, uno de los cuatro',
   'The proof is not right, or was used before.': 'La prueba no es correcta o ya se usó.',
   'is only for logins': 'solo vale para inicios de sesión',

@@ -13,6 +13,7 @@ import { operators } from './operators.ts'
 import { organizations } from './organizations.ts'
 import { personal } from './personal.ts'
 import { problems } from './problems.ts'
+import { risk } from './risk.ts'
 import { webhooks } from './webhooks.ts'
 import { worker } from './worker.ts'
 
@@ -33,6 +34,7 @@ export const spanish: Spanish = {
     impersonation,
     invitations,
     notifications,
+    risk,
     organizations,
     personal,
     webhooks,

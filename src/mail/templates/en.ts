@@ -1,5 +1,6 @@
 import { competencies } from './competencies.ts'
 import { invitations } from './invitations.ts'
+import { risk } from './risk.ts'
 import type { MailLanguage } from './template.ts'
 
 export const en: MailLanguage = {
@@ -141,6 +142,7 @@ export const en: MailLanguage = {
       action: 'Choose a new password',
     },
     ...competencies.en,
+    ...risk.en,
     ...invitations.en,
     // Its paragraphs are those of what it lists (told.ts).
     notifications: {

@@ -1,5 +1,6 @@
 import { competencies } from './competencies.ts'
 import { invitations } from './invitations.ts'
+import { risk } from './risk.ts'
 import type { MailLanguage } from './template.ts'
 
 export const es: MailLanguage = {
@@ -141,6 +142,7 @@ export const es: MailLanguage = {
       action: 'Elegir una contraseña nueva',
     },
     ...competencies.es,
+    ...risk.es,
     ...invitations.es,
     // Its paragraphs are those of what it lists (told.ts).
     notifications: {

@@ -23,6 +23,7 @@ export const KINDS = {
   register: ['link', 'token'],
   register_known: ['login'],
   email_login: ['link', 'code', 'network', 'expires_at'],
+  login_code: ['code', 'network', 'expires_at'],
   email_verify: ['link', 'token'],
   email_change: ['link', 'token'],
   email_changed: ['new_email'],

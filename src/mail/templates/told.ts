@@ -1,5 +1,6 @@
 /** What notifications say, in both languages. Values are `{named}`; `{tenant}` is known everywhere. */
 import { knownDeviceName } from '../../sessions/device.ts'
+import { reasonsIn } from './risk.ts'
 
 const EN = {
   new_device: [
@@ -42,6 +43,10 @@ const EN = {
   suspicious_activity: [
     'Something unusual about your account',
     'A login to your account was unusual: {reasons}. If that was not you, change your password.',
+  ],
+  login_refused: [
+    'A login to your account was refused',
+    'A login to your account with the right password was refused, because it was unusual: {reasons}. If that was you, try again from a device or place that you used before. If not, change your password.',
   ],
   competency_expires: ['A competency expires soon', '{competency} expires on {expires_at}.'],
   competency_expired: ['A competency has expired', '{competency} expired on {expires_at}.'],
@@ -102,6 +107,10 @@ const ES: Record<ToldEvent, readonly [string, string]> = {
     'Algo inusual en tu cuenta',
     'Un acceso a tu cuenta fue inusual: {reasons}. Si no fuiste tú, cambia tu contraseña.',
   ],
+  login_refused: [
+    'Se rechazó un acceso a tu cuenta',
+    'Se rechazó un acceso a tu cuenta con la contraseña correcta, porque era inusual: {reasons}. Si fuiste tú, inténtalo desde un dispositivo o lugar que ya hayas usado. Si no, cambia tu contraseña.',
+  ],
   competency_expires: ['Una competencia caduca pronto', '{competency} caduca el {expires_at}.'],
   competency_expired: ['Una competencia ha caducado', '{competency} caducó el {expires_at}.'],
   invitation_accepted: ['Se aceptó una invitación', '{person} aceptó tu invitación.'],
@@ -158,6 +167,10 @@ const LIST = {
   es: 'Todas, y lo que recibes por correo: {url}/account/notifications',
 }
 
+/** A value in words, where it is a list of names; any other stays as it is. */
+export const wordOf = (language: 'en' | 'es', key: string, value: unknown): string =>
+  key === 'reasons' ? reasonsIn(language, String(value)) : String(value)
+
 /** The mail of some notifications, as a template and its values: each in a paragraph, its values under names of their own. */
 export function digestOf(language: 'en' | 'es', told: { event: string; params: Record<string, unknown> }[]) {
   const known = told.flatMap(({ event, params }) => {
@@ -165,7 +178,9 @@ export function digestOf(language: 'en' | 'es', told: { event: string; params: R
     return said ? [{ ...said, params: { ...said.unknown, ...toldValues(params) } }] : []
   })
   const values = Object.fromEntries(
-    known.flatMap(({ params }, i) => Object.entries(params).map(([key, value]) => [`told${i}_${key}`, value])),
+    known.flatMap(({ params }, i) =>
+      Object.entries(params).map(([key, value]) => [`told${i}_${key}`, wordOf(language, key, value)]),
+    ),
   )
   const paragraphs = known.map(({ title, text }, i) => `${title}. ${text.replace(/\{(\w+)\}/g, `{told${i}_$1}`)}`)
   const { one, many } = DIGEST[language]

@@ -40,7 +40,17 @@ export type Words = DataWords & {
   /** What is said in place of a problem of the API, whose words are for programs. */
   problems: Partial<Record<string, string>>
   login: { title: string; lead: string; submit: string; forgot: string; no_account: string; register: string }
-  second: { title: string; lead: string; code: string; hint: string; wrong: string; again: string; remember: string }
+  second: {
+    title: string
+    lead: string
+    mailed_lead: string
+    code: string
+    hint: string
+    mailed_hint: string
+    wrong: string
+    again: string
+    remember: string
+  }
   email_login: {
     offer: string
     title: string
