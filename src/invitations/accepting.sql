@@ -94,6 +94,7 @@ begin
   if i.role_ids <> '{}' and given = '{}' then
     return jsonb_build_object('outcome', 'void');
   end if;
+  perform access.ask_about_invitation(i, null);
   u.id := gen_random_uuid();
   u.username := access.free_username(wanted ->> 'username', i.email);
   perform access.set_audit_actor(u.id, u.username, request);
@@ -155,6 +156,7 @@ begin
   if i.role_ids <> '{}' and given = '{}' then
     return jsonb_build_object('outcome', 'void');
   end if;
+  perform access.ask_about_invitation(i, u.id);
   -- The inviter gives, and not the person who accepts, who may give themselves nothing: so the claims are put aside
   -- until it is done, and what is done is the system's, in the name of the person for the audit.
   perform

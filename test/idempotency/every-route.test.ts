@@ -33,7 +33,7 @@ const OTHERS = [
   /\/(activate|deactivate|reactivate|restore|retry|resume|undo-migration|move|rotate-keys|rotate-signing-key|rotate-credentials|unlock|reset-mfa|erase|impersonate|reset-password|approve|reject|verify|revoke|resend|terminate|reinstate|end|read|read-all)$/,
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
-  /^\/api\/v1\/webhooks\/\{id\}\/(rotate|test|replay)$/,
+  /^\/api\/v1\/(webhooks|hooks)\/\{id\}\/(rotate|test|replay)$/,
   // Of strangers, or of whoever was invited: the token works once.
   /^\/api\/v1\/invitations\/(accept|preview)$/,
 ]
