@@ -1,29 +1,54 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
 --   creates table access.event_spans
+--   creates table freehold.hooks
 --   creates table freehold.notification_preferences
 --   creates table freehold.notifications
 --   creates table freehold.webhook_deliveries
 --   creates table freehold.webhook_progress
 --   creates table freehold.webhooks
+--   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 57 objects
+--   creates 82 objects
+--   replaces function access.accept_invitation
 --   replaces function access.alert_expiring_competencies
 --   replaces function access.checkpoint_audit
 --   replaces function access.enqueue_mail
+--   replaces function access.enter
+--   replaces function access.import_batch
 --   replaces function access.is_built_in_activity
+--   replaces function access.join_by_invitation
 --   replaces function access.personal_tables
 --   replaces function access.purge
 --   replaces function access.require_reach
+--   replaces function access.token_claims
+--   drops and creates function access.open_session
 
 set local check_function_bodies = off;
+--> statement-breakpoint
+drop function access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer,uuid);
 --> statement-breakpoint
 CREATE TABLE "access"."event_spans" (
   "checkpoint" integer PRIMARY KEY NOT NULL,
   "epoch" integer NOT NULL,
   "first_seq" bigint NOT NULL,
   "last_seq" bigint NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."hooks" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "act" text NOT NULL,
+  "url" text NOT NULL,
+  "on_failure" text NOT NULL,
+  "is_paused" boolean DEFAULT false NOT NULL,
+  "secret_encrypted" text NOT NULL,
+  "former_secret_encrypted" text,
+  "former_until" timestamp with time zone,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "hooks_texts" CHECK (length("freehold"."hooks"."url") between 1 and 500),
+  CONSTRAINT "hooks_kinds" CHECK ("freehold"."hooks"."act" in ('user.create', 'login', 'invitation.accept') and "freehold"."hooks"."on_failure" in ('open', 'closed'))
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."notification_preferences" (
@@ -91,6 +116,8 @@ CREATE TABLE "freehold"."webhooks" (
   CONSTRAINT "webhooks_paused" CHECK ("freehold"."webhooks"."paused_because" is null or "freehold"."webhooks"."is_paused" and "freehold"."webhooks"."paused_because" in ('failing', 'gone'))
 );
 --> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "hook_claims" jsonb;
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "notification_days" integer DEFAULT 90 NOT NULL;
 --> statement-breakpoint
 ALTER TABLE "freehold"."webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_webhook_id_webhooks_id_fk" FOREIGN KEY ("webhook_id") REFERENCES "freehold"."webhooks"("id") ON DELETE cascade ON UPDATE no action;
@@ -100,6 +127,8 @@ ALTER TABLE "freehold"."webhook_progress" ADD CONSTRAINT "webhook_progress_webho
 CREATE INDEX "event_spans_first" ON "access"."event_spans" USING btree ("first_seq");
 --> statement-breakpoint
 CREATE INDEX "event_spans_last" ON "access"."event_spans" USING btree ("last_seq");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "hooks_act" ON "freehold"."hooks" USING btree ("act") WHERE not "freehold"."hooks"."is_paused";
 --> statement-breakpoint
 CREATE INDEX "notifications_user" ON "freehold"."notifications" USING btree ("user_id","created_at","id");
 --> statement-breakpoint
@@ -120,6 +149,8 @@ CREATE INDEX "webhooks_sorted" ON "freehold"."webhooks" USING btree ("created_at
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_notification_days" CHECK ("freehold"."tenant"."notification_days" between 1 and 365);
 --> statement-breakpoint
 alter table access.event_spans enable row level security;
+--> statement-breakpoint
+alter table freehold.hooks enable row level security;
 --> statement-breakpoint
 alter table freehold.notification_preferences enable row level security;
 --> statement-breakpoint
@@ -142,7 +173,7 @@ declare
   owner uuid;
   unit uuid;
   -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
-  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook');
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook', 'hook');
 begin
   if me is null or access.scope() = 'all' then
     return;
@@ -175,6 +206,8 @@ begin
       select from freehold.providers p where p.id = thing and resource = 'provider'
       union all
       select from freehold.webhooks w where w.id = thing and resource = 'webhook'
+      union all
+      select from freehold.hooks h where h.id = thing and resource = 'hook'
     ) then
       return;
     end if;
@@ -217,6 +250,7 @@ begin
     when 'assignment' then 'user'
     when 'provider' then 'setting'
     when 'webhook' then 'setting'
+    when 'hook' then 'setting'
     else resource
   end || ':read');
   if far.scope = 'all'
@@ -249,7 +283,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
       'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
       'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED', 'EMPLOYEES_IMPORTED', 'WEBHOOK_REPLAYED',
-      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED'
+      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED', 'HOOK_FAILED'
     )
     or exists (
       select
@@ -300,6 +334,185 @@ begin
   end if;
   perform access.number_events();
   return made.entries;
+end $$;
+--> statement-breakpoint
+-- Everything that the Worker needs to make an access token, and to say how old the password is. What it carries for an
+-- API, the API's row says. A session that named no client is Freehold's own.
+create or replace function access.token_claims(
+  u freehold.users,
+  s freehold.sessions,
+  t freehold.tenant,
+  audience text default null
+) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  shown jsonb := access.profile(u.id);
+  expiry timestamptz := access.password_expiry(u, t);
+  carried record := access.audience_permissions(u.id, t, audience);
+begin
+  return jsonb_build_object(
+    'user_id', u.id,
+    'session_id', s.id,
+    'proof', access.session_proof(s.id),
+    'username', u.username,
+    'email', u.email,
+    'role', shown -> 'role',
+    'roles', shown -> 'roles',
+    'permissions', carried.permissions,
+    'permissions_truncated', carried.truncated,
+    'client_id', coalesce(s.client_id, 'freehold'),
+    'audience', audience,
+    'amr', s.amr,
+    'aal', s.aal,
+    'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
+    'access_minutes', t.access_minutes,
+    'session_expires_at', s.expires_at,
+    'mfa_due_at', access.factor_due_at(u, t),
+    'must_change_password', access.must_change(u, t),
+    'password_expires_at', expiry,
+    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false))
+    || case
+      when s.impersonator_id is null then '{}'
+      else jsonb_build_object('act', jsonb_build_object('sub', s.impersonator_id))
+    end
+    || jsonb_strip_nulls(jsonb_build_object('ext', s.hook_claims));
+end $$;
+--> statement-breakpoint
+-- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
+-- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
+-- {outcome: limit_reached | denied_by_hook, said}; or, where one factor is not enough, {outcome: mfa_required, methods,
+-- expires_in, totp}
+-- (access.challenge), and then `refresh_hash` is that of the challenge's token. The caller has locked the user's row and
+-- set the actor of the audit. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- the login is from; null: one that is not known. `remember`: whether it is to be remembered, once two factors are proven.
+create or replace function access.enter(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  audience text,
+  amr text,
+  aal integer,
+  device uuid,
+  remember boolean default false
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  asked jsonb;
+  why text := case
+    when not access.has_role(u.id) then 'no_role'
+    -- Who got this far knows the password, so that this tells a stranger nothing.
+    when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then 'first_password_expired'
+    when not access.is_audience(audience) then 'unknown_audience'
+  end;
+begin
+  if why is not null then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why),
+      case why when 'first_password_expired' then 20 else 10 end
+    );
+    return jsonb_build_object('outcome', why);
+  elsif aal < 2
+    and (u.factors <> '{}' or access.asks_for_passkey(u, t))
+    and not access.is_remembered(t, u.id, device)
+  then
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device);
+  end if;
+  asked := access.ask_about_login(u, request, client, amr);
+  if not (asked ->> 'is_allowed')::boolean then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', asked ->> 'reason'), 20
+    );
+    return jsonb_build_object('outcome', 'denied_by_hook', 'said', asked ->> 'said');
+  end if;
+  device := coalesce(device, gen_random_uuid());
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal, device, asked -> 'claims');
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
+  if remember and aal = 2 then
+    perform access.remember_device(t, u.id, device);
+  end if;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'device_token', access.device_token(t, u.id, device, floor(extract(epoch from now()))::bigint)
+  );
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. The arguments are as for access.enter. Raises FH409 limit_reached.
+create or replace function access.open_session(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  amr text,
+  aal integer,
+  device_id uuid,
+  hook_claims jsonb default null
+) returns freehold.sessions
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  surplus uuid[];
+begin
+  if former ? u.id::text then
+    update freehold.sessions x set ended_at = now(), ended_because = 'replaced'
+    where x.user_id = u.id
+      and x.ended_at is null
+      and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
+  end if;
+  insert into freehold.sessions (
+    id, user_id, device, device_id, address, city, country, client_id, amr, aal, expires_at, hook_claims
+  )
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    open_session.device_id,
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    left(client, 255),
+    amr,
+    aal,
+    now() + make_interval(days => t.session_days),
+    nullif(open_session.hook_claims, 'null')
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
+  surplus := array(
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.impersonator_id is null
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - access.idle_limit(t)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
+  perform access.take_session_place(s, t);
+  return s;
 end $$;
 --> statement-breakpoint
 -- Mails those whose competencies end soon and their managers, as many as the day has room for; all of one person that are
@@ -475,6 +688,7 @@ return case activity
   when 'INVITATION_REVOKED' then 'invitation.revoked'
   when 'TENANT_RESTORED' then 'tenant.restored'
   when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
+  when 'HOOK_FAILED' then 'hook.failed'
   else case
     when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)
@@ -577,6 +791,327 @@ begin
     perform access.refuse('forbidden', 'Events are all activities: activity:export at scope all is needed.');
   end if;
   return access.events_between(first, first + case when is_detailed then least(most, 20) else most end - 1, is_detailed);
+end $$;
+--> statement-breakpoint
+-- {id, act, url, on_failure, secrets}; null: there is none.
+create or replace function access.target_of_hook(id uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', h.id, 'act', h.act, 'url', h.url, 'on_failure', h.on_failure,
+    'secrets', access.signing_secrets(h.secret_encrypted, h.former_secret_encrypted, h.former_until))
+  from freehold.hooks h
+  where h.id = target_of_hook.id
+$$;
+--> statement-breakpoint
+create or replace function access.hook_target(tenant_id uuid, system_key text, hook uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  return access.target_of_hook(hook);
+end $$;
+--> statement-breakpoint
+-- Takes answers for the rest of this transaction: [{hook_id, act, subject, is_allowed, is_failed, said, claims}].
+create or replace function access.hook_answered(tenant_id uuid, system_key text, answers jsonb) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.take_hook_answers(answers);
+  return true;
+end $$;
+--> statement-breakpoint
+create or replace function access.take_hook_answers(answers jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  k access.secrets;
+begin
+  select * into k from access.secrets;
+  perform
+    set_config('access.hooks', answers::text, true),
+    set_config(
+      'access.hooks_signature',
+      encode(access.hmac(k.inner_key, k.outer_key, access.bound('hooks:' || answers::text)), 'hex'),
+      true
+    );
+end $$;
+--> statement-breakpoint
+-- The answers of this transaction; none, when the signature is not ours.
+create or replace function access.hook_answers() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := current_setting('access.hooks', true);
+  covered text := access.bound('hooks:' || said);
+  k access.secrets;
+begin
+  if said <> '' then
+    select * into k from access.secrets;
+    if current_setting('access.hooks_signature', true) in (
+      encode(access.hmac(k.inner_key, k.outer_key, covered), 'hex'),
+      case
+        when k.rotated_at > clock_timestamp() - interval '1 minute'
+          then encode(access.hmac(k.former_inner_key, k.former_outer_key, covered), 'hex')
+      end)
+    then
+      return said::jsonb;
+    end if;
+  end if;
+  return '[]';
+end $$;
+--> statement-breakpoint
+-- What the hook of an act answered about a subject; null: there is none, or it is not asked here. Raises FH40H where it
+-- was not asked yet. `about` is what it is told. An old Worker, which knows no hooks, takes that for a refusal.
+create or replace function access.ask_hook(act text, subject text, about jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  h freehold.hooks;
+  answer jsonb;
+begin
+  select * into h from freehold.hooks x where x.act = ask_hook.act and not x.is_paused;
+  if h.id is null then
+    return null;
+  end if;
+  select a
+  into answer
+  from jsonb_array_elements(access.hook_answers()) a
+  where a ->> 'act' = ask_hook.act and a ->> 'subject' in (ask_hook.subject, '*');
+  if answer is null then
+    raise exception using
+      errcode = 'FH40H',
+      message = 'forbidden',
+      detail = jsonb_build_object('hook_id', h.id, 'act', act, 'subject', subject, 'about', about)::text;
+  end if;
+  return answer;
+end $$;
+--> statement-breakpoint
+-- Asks, and refuses (FH40D) where that is the answer. What passes though its hook failed is in the audit.
+create or replace function access.obey_hook(act text, subject text, about jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb := access.ask_hook(act, subject, about);
+begin
+  if not (answer ->> 'is_allowed')::boolean then
+    raise exception using errcode = 'FH40D', message = 'denied_by_hook', detail = answer ->> 'said';
+  end if;
+  perform access.record_failed_hook(answer);
+end $$;
+--> statement-breakpoint
+create or replace function access.record_failed_hook(answer jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if (answer ->> 'is_failed')::boolean then
+    perform access.record(
+      'HOOK_FAILED', 'ask', 'hook', answer ->> 'hook_id', null, jsonb_build_object('act', answer ->> 'act'), 20
+    );
+  end if;
+end $$;
+--> statement-breakpoint
+-- Asks about a login of somebody who proved who they are: {is_allowed, reason, said, claims}; null: there is no hook. Where
+-- it fails and is closed, whoever may change it comes in all the same: nobody could mend it otherwise.
+create or replace function access.ask_about_login(u freehold.users, request jsonb, client text, amr text) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb := access.ask_hook('login', u.id::text, jsonb_build_object(
+    'user_id', u.id, 'username', u.username, 'email', u.email, 'organization_id', u.organization_id, 'unit_id', u.unit_id,
+    'role', u.role, 'amr', amr, 'client_id', client, 'address', request ->> 'address', 'agent', request ->> 'agent',
+    'country', request ->> 'country', 'city', request ->> 'city'));
+  failed boolean := (answer ->> 'is_failed')::boolean;
+begin
+  if answer is null then
+    return null;
+  end if;
+  if failed and access.decide(u.id, 'setting:update', now()) = 'all' then
+    answer := answer || '{"is_allowed": true}';
+  end if;
+  if (answer ->> 'is_allowed')::boolean then
+    perform access.record_failed_hook(answer);
+  end if;
+  return answer || jsonb_build_object('reason', case when failed then 'hook_failed' else 'denied_by_hook' end);
+end $$;
+--> statement-breakpoint
+-- After all other checks, so that a hook is told of users alone that would be made.
+create or replace function access.ask_about_user() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.obey_hook('user.create', new.email, jsonb_build_object(
+    'username', new.username, 'email', new.email, 'email_verified', new.email_verified, 'given_name', new.given_name,
+    'family_name', new.family_name, 'locale', new.locale, 'role', new.role, 'organization_id', new.organization_id,
+    'unit_id', new.unit_id));
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace function access.ask_about_invitation(i freehold.invitations, subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.obey_hook('invitation.accept', i.id::text, jsonb_build_object(
+    'invitation_id', i.id, 'email', i.email, 'user_id', subject, 'organization_id', i.organization_id,
+    'unit_id', i.unit_id, 'role_ids', i.role_ids, 'inviter_id', i.inviter_id));
+end $$;
+--> statement-breakpoint
+-- Lines of a file are made without the hook: thousands would each wait for it.
+create or replace function access.pass_hook(act text) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select access.take_hook_answers(access.hook_answers() || jsonb_build_array(
+    jsonb_build_object('act', act, 'subject', '*', 'is_allowed', true, 'is_failed', false)))
+$$;
+--> statement-breakpoint
+-- Refuses who may not export all activities themselves: a hook is told the same as it happens.
+create or replace function access.must_hear_all() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if 'activity:export' <> all (access.held_everywhere(null)) then
+    perform access.refuse('forbidden', 'A hook is told who logs in: activity:export at scope all is needed.');
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.before_hook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is not null and tg_op = 'INSERT' then
+    perform access.must_hear_all();
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.hooks'));
+    if (select count(*) from freehold.hooks) >= 20 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 20 hooks: delete one first.');
+    end if;
+  elsif access.principal() is not null then
+    if new.secret_encrypted <> old.secret_encrypted then
+      new.former_secret_encrypted := old.secret_encrypted;
+      new.former_until := now() + interval '24 hours';
+    end if;
+    -- To pause one, anybody may who may change settings.
+    if (new.url, new.on_failure, new.secret_encrypted) is distinct from (old.url, old.on_failure, old.secret_encrypted)
+      or old.is_paused and not new.is_paused
+    then
+      perform access.must_hear_all();
+    end if;
+  end if;
+  new.updated_at := greatest(now(), old.updated_at + interval '1 microsecond');
+  return new;
+end $$;
+--> statement-breakpoint
+-- {id, act, url, on_failure, secrets}. Raises FH403, FH404.
+create or replace function access.begin_hook_test(id uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from freehold.hooks h where h.id = begin_hook_test.id) then
+    -- In the words that a verb has for one that does not exist.
+    raise exception using errcode = 'FH404', message = 'not_found';
+  elsif access.permission() is distinct from 'setting:update' or access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'Changing a hook needs setting:update at scope all.');
+  end if;
+  return access.target_of_hook(begin_hook_test.id);
+end $$;
+--> statement-breakpoint
+-- Makes the account of a new person: {outcome: done, id, username, ...}, or the outcome `invalid` (the token), `known`
+-- (the address has an account; the invitation stays open), `void` (nothing of what it promised can be given any more).
+-- Raises FH409 where a limit is reached; then the invitation stays open.
+create or replace function access.accept_invitation(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  new_hash text,
+  wanted jsonb,
+  request jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  i freehold.invitations;
+  given freehold.roles[];
+  u freehold.users;
+  broken text;
+begin
+  perform access.must_be_licensed(), access.lock_limit('users');
+  i := access.valid_invitation(presented, true);
+  if i.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif exists (select from freehold.users x where x.email = i.email) then
+    return jsonb_build_object('outcome', 'known');
+  end if;
+  given := array(select g from access.roles_still_given(i, i.unit_id) g);
+  if i.role_ids <> '{}' and given = '{}' then
+    return jsonb_build_object('outcome', 'void');
+  end if;
+  perform access.ask_about_invitation(i, null);
+  u.id := gen_random_uuid();
+  u.username := access.free_username(wanted ->> 'username', i.email);
+  perform access.set_audit_actor(u.id, u.username, request);
+  begin
+    insert into freehold.users (
+      id, username, email, email_verified, given_name, family_name, locale, role, unit_id, organization_id, joined_at
+    )
+    values (
+      u.id,
+      u.username,
+      i.email,
+      true,
+      coalesce(wanted ->> 'given_name', i.given_name),
+      coalesce(wanted ->> 'family_name', i.family_name),
+      i.locale,
+      coalesce(case when i.organization_id is null then given[1].name end, access.base_role(t)),
+      i.unit_id,
+      i.organization_id,
+      now()
+    );
+  exception when unique_violation then
+    get stacked diagnostics broken = constraint_name;
+    if broken <> 'users_email' then
+      raise;
+    end if;
+    return jsonb_build_object('outcome', 'known');
+  end;
+  insert into freehold.passwords (id, user_id, password_hash) values (gen_random_uuid(), u.id, new_hash);
+  return access.join_as(i, u.id, given);
+end $$;
+--> statement-breakpoint
+-- Moves the admitted user, whose address the invitation was mailed to: as above, or `other` (it is for another
+-- address).
+create or replace function access.join_by_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  claimed text := current_setting('access.claims', true);
+  claims jsonb := access.claims();
+  i freehold.invitations;
+  given freehold.roles[];
+  u freehold.users;
+  moves boolean;
+  answer jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if access.session() is null then
+    perform access.refuse('forbidden', 'An invitation is accepted with a session, not with an API key.');
+  end if;
+  perform access.must_be_licensed(), access.lock_limit('users');
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
+  i := access.valid_invitation(presented, true);
+  if i.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif i.email <> u.email then
+    return jsonb_build_object('outcome', 'other');
+  end if;
+  moves := i.organization_id is not null and i.organization_id is distinct from u.organization_id;
+  given := array(select g from access.roles_still_given(i, case when moves then i.unit_id else u.unit_id end) g);
+  if i.role_ids <> '{}' and given = '{}' then
+    return jsonb_build_object('outcome', 'void');
+  end if;
+  perform access.ask_about_invitation(i, u.id);
+  -- The inviter gives, and not the person who accepts, who may give themselves nothing: so the claims are put aside
+  -- until it is done, and what is done is the system's, in the name of the person for the audit.
+  perform
+    access.set_audit_actor(u.id, u.username, claims -> 'request'),
+    set_config('access.claims', '', true);
+  update freehold.users x
+  set organization_id = case when moves then i.organization_id else x.organization_id end,
+    unit_id = case when moves then i.unit_id else x.unit_id end,
+    email_verified = true
+  where x.id = u.id;
+  -- What they hold is measured from the new unit now, and it is the inviter who put them there.
+  if moves and not access.covers_power_of(i.inviter_id, u.id) then
+    perform access.refuse('forbidden',
+      'You have power over users that whoever invited you lacks there: an administrator must move you.');
+  end if;
+  answer := access.join_as(i, u.id, given);
+  perform set_config('access.claims', claimed, true);
+  return answer;
 end $$;
 --> statement-breakpoint
 -- Enqueues a mail and returns its id; null: it is beyond a limit, and dropped. `subject` is the recipient's user id,
@@ -1136,7 +1671,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     -- Also those in which the person acted as somebody else: they say from where.
     (32, 'freehold.sessions', 'sessions', '$1 in (x.user_id, x.impersonator_id)', null,
       '{id,device,address,city,country,client_id,amr,aal,authenticated_at,created_at,last_active_at,expires_at,ended_at,
-        ended_because,impersonator_id,impersonation_reason}', '{user_id,device_id,impersonator_session_id}', 'delete'),
+        ended_because,impersonator_id,impersonation_reason,hook_claims}',
+      '{user_id,device_id,impersonator_session_id}', 'delete'),
     (33, 'freehold.login_challenges', null, 'x.user_id = $1', null, '{}',
       '{token_hash,user_id,guard,client,audience,device,amr,failures,created_at,expires_at,used_at}', 'delete'),
     (34, 'freehold.totp_factors', 'authenticator_app', 'x.user_id = $1', null,
@@ -1456,6 +1992,53 @@ begin
   return most;
 end $$;
 --> statement-breakpoint
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
+-- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
+-- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
+-- what the batches before this one would have taken: usernames, and by the id of a role how many places in it,
+-- and `users`, how many are active.
+create or replace function access.import_batch(lines jsonb, refused integer, earlier jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  line jsonb;
+  results jsonb[] := '{}';
+  names text[] := array(select jsonb_array_elements_text(earlier -> 'names'));
+begin
+  if access.permission() is distinct from 'user:create' then
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
+  end if;
+  -- One import after another: two that name the same users in different orders would wait for each other.
+  perform pg_advisory_xact_lock(hashtext('access.import_users'));
+  begin
+    -- Read by access.places_taken and access.earlier_users.
+    perform
+      set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true),
+      set_config('access.earlier_users', coalesce(earlier ->> 'users', ''), true),
+      access.pass_hook('user.create');
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
+      results := results || access.import_user(line, names);
+    end loop;
+    if earlier is not null then
+      raise exception using errcode = 'FH001', message = 'undone';
+    end if;
+  exception when sqlstate 'FH001' then
+    null;
+  end;
+  if earlier is null then
+    perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
+  return to_jsonb(results);
+end $$;
+--> statement-breakpoint
 -- The greatest number that an event has.
 create or replace function access.newest_seq() returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -1463,12 +2046,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The secrets to sign with, the newest first, as the Worker encrypted them.
-create or replace function access.webhook_secrets(w freehold.webhooks) returns jsonb
+create or replace function access.signing_secrets(secret text, former text, former_until timestamptz) returns jsonb
 language sql stable
 return case
-  when w.former_until > now() then jsonb_build_array(w.secret_encrypted, w.former_secret_encrypted)
-  else jsonb_build_array(w.secret_encrypted)
+  when signing_secrets.former_until > now() then jsonb_build_array(secret, former)
+  else jsonb_build_array(secret)
 end;
+--> statement-breakpoint
+create or replace function access.webhook_secrets(w freehold.webhooks) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.signing_secrets(w.secret_encrypted, w.former_secret_encrypted, w.former_until)
+$$;
 --> statement-breakpoint
 -- Claims at most so many webhooks: [{id, lease, url, secrets}]. Those that work come before those that fail.
 create or replace function access.claim_webhooks(tenant_id uuid, system_key text, at_most integer) returns jsonb
@@ -1730,11 +2318,23 @@ begin
   return result;
 end $$;
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.hooks REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('hook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.hooks REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('hook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.hooks REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('hook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.webhooks REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+create trigger ask_hook after insert on freehold.users
+  for each row execute function access.ask_about_user();
+--> statement-breakpoint
+create trigger before_hook before insert or update on freehold.hooks
+  for each row execute function access.before_hook();
 --> statement-breakpoint
 create trigger after_new_session after insert on freehold.sessions
   for each row when (new.impersonator_id is null) execute function access.after_new_session();
@@ -1750,6 +2350,19 @@ create trigger before_webhook before insert or update on freehold.webhooks
 --> statement-breakpoint
 create trigger after_webhook after insert or update on freehold.webhooks
   for each row execute function access.after_webhook();
+--> statement-breakpoint
+-- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
+create policy read on freehold.hooks for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy make on freehold.hooks for insert
+  with check ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy change on freehold.hooks for update
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy remove on freehold.hooks for delete
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
 --> statement-breakpoint
 -- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
 create policy read on freehold.webhooks for select
@@ -1775,7 +2388,13 @@ revoke execute
     access.after_delegation(),
     access.after_new_session(),
     access.after_webhook(),
+    access.ask_about_invitation(freehold.invitations,uuid),
+    access.ask_about_login(freehold.users,jsonb,text,text),
+    access.ask_about_user(),
+    access.ask_hook(text,text,jsonb),
+    access.before_hook(),
     access.before_webhook(),
+    access.begin_hook_test(uuid),
     access.begin_webhook_test(uuid),
     access.checkpoint_soon(uuid,text),
     access.claim_webhooks(uuid,text,integer),
@@ -1784,9 +2403,13 @@ revoke execute
     access.end_webhook_test(uuid,jsonb),
     access.event_type(text,text,text),
     access.events_between(bigint,bigint,boolean,text[]),
+    access.hook_answered(uuid,text,jsonb),
+    access.hook_answers(),
+    access.hook_target(uuid,text,uuid),
     access.is_wanted(text,text[]),
     access.mail_notifications(integer),
     access.must_export(),
+    access.must_hear_all(),
     access.new_notifications(timestamp with time zone),
     access.newest_seq(),
     access.next_seq(bigint),
@@ -1796,16 +2419,23 @@ revoke execute
     access.notify(uuid,text,jsonb,uuid,text,text,boolean),
     access.notify_of_mail(text,uuid,jsonb),
     access.number_events(),
+    access.obey_hook(text,text,jsonb),
+    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer,uuid,jsonb),
     access.own_notifications(boolean,timestamp with time zone,uuid,integer),
+    access.pass_hook(text),
     access.purge_told(integer),
     access.read_events(bigint,integer,boolean),
     access.read_notification(uuid),
     access.read_notifications(),
     access.record_deliveries(uuid,jsonb,integer),
+    access.record_failed_hook(jsonb),
     access.replay_webhook(uuid,bigint),
     access.ring_own(),
     access.set_notification_preferences(jsonb),
     access.shown_notification(freehold.notifications),
+    access.signing_secrets(text,text,timestamp with time zone),
+    access.take_hook_answers(jsonb),
+    access.target_of_hook(uuid),
     access.tell_of_license(),
     access.today(),
     access.unread_notifications(),
@@ -1815,6 +2445,10 @@ revoke execute
     access.webhook_window(freehold.webhooks,bigint,bigint),
     access.webhooks_due()
   from public;
+--> statement-breakpoint
+grant delete, insert (id, act, url, on_failure, is_paused, secret_encrypted), select (id, act, url, on_failure, is_paused, created_at, updated_at), update (url, on_failure, is_paused, secret_encrypted)
+  on freehold.hooks
+  to freehold_app;
 --> statement-breakpoint
 grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted), select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted)
   on freehold.webhooks
@@ -1833,11 +2467,14 @@ grant update (notification_days)
   to freehold_app;
 --> statement-breakpoint
 grant execute
-  on function access.begin_webhook_test(uuid),
+  on function access.begin_hook_test(uuid),
+    access.begin_webhook_test(uuid),
     access.checkpoint_soon(uuid,text),
     access.claim_webhooks(uuid,text,integer),
     access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.end_webhook_test(uuid,jsonb),
+    access.hook_answered(uuid,text,jsonb),
+    access.hook_target(uuid,text,uuid),
     access.new_notifications(timestamp with time zone),
     access.notification_preferences(),
     access.own_notifications(boolean,timestamp with time zone,uuid,integer),
