@@ -9,7 +9,8 @@ export const events = {
   updateWebhook:
     'Fields that are left out stay. With `is_paused: false` it goes on where it stopped. To pause one takes no `activity:export`.',
   deleteWebhook: 'Nothing is sent to it any more.',
-  rotateWebhookSecret: 'Returns the new secret, once. For 24 hours each message has a signature by either.',
+  rotateWebhookSecret:
+    'Returns the new secret, once, and the new public key. For 24 hours each message has signatures by either.',
   testWebhook: 'Sends a message of type `webhook.test`, waits for the answer for at most 10 s, and returns what became of it.',
   replayWebhook: 'Events are sent in order again, under the same ids, as far as they are among its kinds.',
   listHooks: 'Returns all of them, without secrets. For each act one is asked; others are paused.',
