@@ -108,6 +108,7 @@ CREATE TABLE "freehold"."webhooks" (
   "is_paused" boolean DEFAULT false NOT NULL,
   "paused_because" text,
   "secret_encrypted" text NOT NULL,
+  "public_key" text,
   "former_secret_encrypted" text,
   "former_until" timestamp with time zone,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -2236,8 +2237,8 @@ begin
     end if;
     -- To pause one, anybody may who may change settings.
     if tg_op = 'INSERT'
-      or (new.url, new.kinds, new.includes_details, new.secret_encrypted)
-        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted)
+      or (new.url, new.kinds, new.includes_details, new.secret_encrypted, new.public_key)
+        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted, old.public_key)
       or old.is_paused and not new.is_paused
     then
       perform access.must_export();
@@ -2450,7 +2451,7 @@ grant delete, insert (id, act, url, on_failure, is_paused, secret_encrypted), se
   on freehold.hooks
   to freehold_app;
 --> statement-breakpoint
-grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted), select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted)
+grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted, public_key), select (id, url, kinds, includes_details, is_paused, paused_because, public_key, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted, public_key)
   on freehold.webhooks
   to freehold_app;
 --> statement-breakpoint

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'd8b5bc0d91ba2bd6e983732cba456ae4ae36030cebb52444ffae6f438bdb1365')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'c8a9ff0f4016a93b777863878d422738de69c7211fa9533bd95ced19529c8efb')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', '3d62d3cb0fe80c389eade4bc8d6d717fd3f4911d342e597ce006b40baf35ce6b'),
+  listed('tenant/0008_watching', '208ff411628f6e796b0a9d829ae9284848dbe6c58a085e66ad3a21d62e9107db'),
 ]
