@@ -9,6 +9,7 @@ import { competencies } from './competencies.ts'
 import { crowdedRun } from './crowded-run.ts'
 import { demands } from './demands.ts'
 import { document } from './document.ts'
+import { events } from './events.ts'
 import { json } from './json.ts'
 import { limits } from './limits.ts'
 import { lists } from './lists.ts'
@@ -35,6 +36,7 @@ export const measures: Measure[] = [
   competencies,
   limits,
   audit,
+  events,
   login,
   refusals,
   bodies,
