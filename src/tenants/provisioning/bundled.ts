@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'c8a9ff0f4016a93b777863878d422738de69c7211fa9533bd95ced19529c8efb')
+  assetText('drizzle/tenant/meta/fingerprint.json', '6c96448872c350e17a75b770409b0e138f29b923b79a5c8ad6f998d376fb7fa8')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', '208ff411628f6e796b0a9d829ae9284848dbe6c58a085e66ad3a21d62e9107db'),
+  listed('tenant/0008_watching', 'ca9d53502696c9d19fa3d407b2cde10e8f326c3c9d3af189b68dfc3361436140'),
 ]
