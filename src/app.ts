@@ -19,6 +19,7 @@ import { eventRoutes } from './events/routes.ts'
 import { bearerElsewhere } from './external/bearer.ts'
 import { externalRoutes } from './external/routes.ts'
 import { factorRoutes, userFactorRoutes } from './factors/routes.ts'
+import { hookRoutes } from './hooks/routes.ts'
 import type { AppEnv } from './http/app-env.ts'
 import { arrive } from './http/arrive.ts'
 import { refuseForeignPages } from './http/cors.ts'
@@ -99,8 +100,7 @@ app.route('/platform/v1/tenants', certificateRoutes)
 app.route('/platform/v1/tenants', rotationRoutes)
 app.route('/platform/v1/tenants', restoreRoutes)
 app.route('/platform/v1/tenants', tenantRecoveryRoutes)
-app.route('/platform/v1/keys', keyIdRoutes)
-app.route('/platform/v1/doctor', doctorRoutes)
+app.route('/platform/v1/keys', keyIdRoutes).route('/platform/v1/doctor', doctorRoutes)
 app.route('/platform/v1/analytics', analyticsRoutes)
 app.route('/platform/v1/tenants', usageRoutes)
 app.route('/platform/v1/sessions', sessionRoutes)
@@ -117,17 +117,17 @@ for (const routes of [registrationRoutes, emailLoginRoutes, externalRoutes, pers
   app.route('/api/v1/auth', routes)
 app.route('/api/v1/sessions', sessionRoutes)
 app.route('/api/v1/settings', tenantSettingRoutes).route('/api/v1/settings/providers', providerRoutes)
-app.route('/api/v1/settings/risk', riskRoutes).route('/logo', logoRoutes)
+app.route('/api/v1/settings/risk', riskRoutes).route('/api/v1/employees', employeeRoutes)
 app.route('/api/v1/units', unitRoutes).route('/api/v1/organizations', organizationRoutes)
-app.route('/api/v1/employees', employeeRoutes)
 app.route('/api/v1/competency-types', competencyTypeRoutes).route('/api/v1/competencies', competencyRoutes)
 app.route('/api/v1/activities', activityRoutes).route('/api/v1/audit', checkpointRoutes)
 for (const routes of [userErasureRoutes, impersonationRoutes, userAvatarRoutes, userApiKeyRoutes, userSessionRoutes, userRoutes])
   app.route('/api/v1/users', routes)
 app.route('/api/v1/users', userActivityRoutes).route('/.well-known', keyRoutes)
-app.route('/api/v1/usage', limitRoutes).route('/api/v1/events', eventRoutes).route('/api/v1/webhooks', webhookRoutes)
+app.route('/api/v1/usage', limitRoutes).route('/api/v1/events', eventRoutes)
+app.route('/api/v1/webhooks', webhookRoutes).route('/api/v1/hooks', hookRoutes)
 app.route('/.well-known', discoveryRoutes).route('/.well-known', relatedOriginRoutes)
-app.route('/oauth', oauthRoutes)
+app.route('/oauth', oauthRoutes).route('/logo', logoRoutes)
 app.route('/api/v1/audiences', audienceRoutes).route('/api/v1', accessRoutes).route('/api/v1/permissions', permissionRoutes)
 app.route('/api/v1/roles', roleRoutes)
 for (const routes of [overrideRoutes, assignmentRoutes, groupRoutes]) app.route('/api/v1/users', routes)

@@ -8,6 +8,7 @@ export const SLOW = [
   'test/browser/**/*.node.test.ts',
   'test/clients/**/*.node.test.ts',
   'test/dev/audit.node.test.ts',
+  'test/dev/events.node.test.ts',
   'test/docs/guides.node.test.ts',
   'test/docs/operators-guides.node.test.ts',
   'test/freehold/examples-run.node.test.ts',

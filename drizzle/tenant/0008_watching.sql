@@ -1,30 +1,28 @@
 -- Made by `npm run migration` for every tenant’s database. Do not edit it once it has landed.
 -- Tables:
 --   creates table access.event_spans
+--   creates table freehold.hooks
 --   creates table freehold.notification_preferences
 --   creates table freehold.notifications
+--   creates table freehold.risk_attempts
 --   creates table freehold.webhook_deliveries
 --   creates table freehold.webhook_progress
 --   creates table freehold.webhooks
+--   alters table freehold.login_attempts
+--   alters table freehold.login_challenges
+--   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 60 objects
---   replaces function access.alert_expiring_competencies
---   replaces function access.checkpoint_audit
---   replaces function access.enqueue_mail
---   replaces function access.invite
---   replaces function access.is_built_in_activity
---   replaces function access.personal_tables
---   replaces function access.preview_invitation
---   replaces function access.purge
---   replaces function access.register_passkey
---   replaces function access.require_reach
---   replaces function access.resend_invitation
---   replaces function access.wipe_some_of
+--   creates 106 objects
+--   replaces 27 objects
 --   drops and creates function access.accept_invitation
 --   drops and creates function access.answer
 --   drops and creates function access.answer_many
 --   drops and creates function access.ask
+--   drops and creates function access.challenge
+--   drops and creates function access.enter
+--   drops and creates function access.meet_challenge
+--   drops and creates function access.open_session
 --   drops and creates function access.past_or_now
 --   drops and creates function access.why_not
 -- Kept for the release before this one, and dropped by the next migration:
@@ -40,6 +38,14 @@ drop function access.answer_many(uuid,jsonb,text[]);
 --> statement-breakpoint
 drop function access.ask(jsonb);
 --> statement-breakpoint
+drop function access.challenge(freehold.users,bytea,jsonb,text,text,text,uuid);
+--> statement-breakpoint
+drop function access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid,boolean);
+--> statement-breakpoint
+drop function access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb,boolean);
+--> statement-breakpoint
+drop function access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer,uuid);
+--> statement-breakpoint
 drop function access.past_or_now(timestamp with time zone);
 --> statement-breakpoint
 drop function access.why_not(uuid,jsonb,jsonb,text[]);
@@ -49,6 +55,21 @@ CREATE TABLE "access"."event_spans" (
   "epoch" integer NOT NULL,
   "first_seq" bigint NOT NULL,
   "last_seq" bigint NOT NULL
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."hooks" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "act" text NOT NULL,
+  "url" text NOT NULL,
+  "on_failure" text NOT NULL,
+  "is_paused" boolean DEFAULT false NOT NULL,
+  "secret_encrypted" text NOT NULL,
+  "former_secret_encrypted" text,
+  "former_until" timestamp with time zone,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "updated_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "hooks_texts" CHECK (length("freehold"."hooks"."url") between 1 and 500),
+  CONSTRAINT "hooks_kinds" CHECK ("freehold"."hooks"."act" in ('user.create', 'login', 'invitation.accept') and "freehold"."hooks"."on_failure" in ('open', 'closed'))
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."notification_preferences" (
@@ -74,6 +95,27 @@ CREATE TABLE "freehold"."notifications" (
   CONSTRAINT "notifications_kind" CHECK ("freehold"."notifications"."kind" in ('security', 'competency', 'invitation', 'delegation', 'license')),
   CONSTRAINT "notifications_mail_form" CHECK ("freehold"."notifications"."mail" in ('now', 'digest')),
   CONSTRAINT "notifications_params" CHECK (jsonb_typeof("freehold"."notifications"."params") = 'object' and octet_length("freehold"."notifications"."params"::text) <= 4096)
+);
+--> statement-breakpoint
+CREATE TABLE "freehold"."risk_attempts" (
+  "id" uuid PRIMARY KEY NOT NULL,
+  "user_id" uuid,
+  "kind" text NOT NULL,
+  "device" uuid,
+  "agent" text,
+  "network" text,
+  "asn" bigint,
+  "country" text,
+  "latitude" double precision,
+  "longitude" double precision,
+  "strengths" integer[] DEFAULT '{}' NOT NULL,
+  "score" integer DEFAULT 0 NOT NULL,
+  "outcome" text NOT NULL,
+  "created_at" timestamp with time zone DEFAULT now() NOT NULL,
+  "seen_at" timestamp with time zone DEFAULT now() NOT NULL,
+  CONSTRAINT "risk_attempts_kind" CHECK ("freehold"."risk_attempts"."kind" in ('login', 'refresh', 'foreign_token')),
+  CONSTRAINT "risk_attempts_outcome" CHECK ("freehold"."risk_attempts"."outcome" in ('allowed', 'challenged', 'passed', 'refused', 'noted')),
+  CONSTRAINT "risk_attempts_score" CHECK ("freehold"."risk_attempts"."score" between 0 and 100 and cardinality("freehold"."risk_attempts"."strengths") <= 32)
 );
 --> statement-breakpoint
 CREATE TABLE "freehold"."webhook_deliveries" (
@@ -108,6 +150,7 @@ CREATE TABLE "freehold"."webhooks" (
   "is_paused" boolean DEFAULT false NOT NULL,
   "paused_because" text,
   "secret_encrypted" text NOT NULL,
+  "public_key" text,
   "former_secret_encrypted" text,
   "former_until" timestamp with time zone,
   "created_at" timestamp with time zone DEFAULT now() NOT NULL,
@@ -116,7 +159,29 @@ CREATE TABLE "freehold"."webhooks" (
   CONSTRAINT "webhooks_paused" CHECK ("freehold"."webhooks"."paused_because" is null or "freehold"."webhooks"."is_paused" and "freehold"."webhooks"."paused_because" in ('failing', 'gone'))
 );
 --> statement-breakpoint
+ALTER TABLE "freehold"."login_attempts" ADD COLUMN "network" text;
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_challenges" ADD COLUMN "risk_id" uuid;
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_challenges" ADD COLUMN "code_hash" "bytea";
+--> statement-breakpoint
+ALTER TABLE "freehold"."sessions" ADD COLUMN "hook_claims" jsonb;
+--> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD COLUMN "notification_days" integer DEFAULT 90 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "risk_weights" jsonb DEFAULT '{"new_device":20,"new_country":20,"new_network":10,"impossible_travel":40,"failures":20,"unusual_hour":10,"foreign_token":40,"many_accounts":30,"breached_password":20}'::jsonb NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "risk_suspicious" integer DEFAULT 50 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "risk_stop" integer DEFAULT 80 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "risk_action" text DEFAULT 'step_up' NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "risk_breached" boolean DEFAULT false NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD COLUMN "risk_days" integer DEFAULT 90 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."risk_attempts" ADD CONSTRAINT "risk_attempts_user_id_users_id_fk" FOREIGN KEY ("user_id") REFERENCES "freehold"."users"("id") ON DELETE no action ON UPDATE no action;
 --> statement-breakpoint
 ALTER TABLE "freehold"."webhook_deliveries" ADD CONSTRAINT "webhook_deliveries_webhook_id_webhooks_id_fk" FOREIGN KEY ("webhook_id") REFERENCES "freehold"."webhooks"("id") ON DELETE cascade ON UPDATE no action;
 --> statement-breakpoint
@@ -125,6 +190,8 @@ ALTER TABLE "freehold"."webhook_progress" ADD CONSTRAINT "webhook_progress_webho
 CREATE INDEX "event_spans_first" ON "access"."event_spans" USING btree ("first_seq");
 --> statement-breakpoint
 CREATE INDEX "event_spans_last" ON "access"."event_spans" USING btree ("last_seq");
+--> statement-breakpoint
+CREATE UNIQUE INDEX "hooks_act" ON "freehold"."hooks" USING btree ("act") WHERE not "freehold"."hooks"."is_paused";
 --> statement-breakpoint
 CREATE INDEX "notifications_user" ON "freehold"."notifications" USING btree ("user_id","created_at","id");
 --> statement-breakpoint
@@ -136,11 +203,19 @@ CREATE INDEX "notifications_mail" ON "freehold"."notifications" USING btree ("ma
 --> statement-breakpoint
 CREATE INDEX "notifications_created" ON "freehold"."notifications" USING btree ("created_at");
 --> statement-breakpoint
+CREATE INDEX "risk_attempts_user" ON "freehold"."risk_attempts" USING btree ("user_id","created_at");
+--> statement-breakpoint
+CREATE INDEX "risk_attempts_foreign" ON "freehold"."risk_attempts" USING btree ("network","created_at") WHERE "freehold"."risk_attempts"."kind" = 'foreign_token';
+--> statement-breakpoint
+CREATE INDEX "risk_attempts_created" ON "freehold"."risk_attempts" USING btree ("created_at");
+--> statement-breakpoint
 CREATE INDEX "webhook_deliveries_of" ON "freehold"."webhook_deliveries" USING btree ("webhook_id","at","id");
 --> statement-breakpoint
 CREATE INDEX "webhook_deliveries_at" ON "freehold"."webhook_deliveries" USING btree ("at");
 --> statement-breakpoint
 CREATE INDEX "webhooks_sorted" ON "freehold"."webhooks" USING btree ("created_at","id");
+--> statement-breakpoint
+CREATE INDEX "login_attempts_network" ON "freehold"."login_attempts" USING btree ("network","created_at") WHERE "freehold"."login_attempts"."network" is not null;
 --> statement-breakpoint
 CREATE INDEX "employees_other_name" ON "freehold"."employees" USING btree (name collate "C","id") WHERE employment = 'inactive' or terminated_at is not null;
 --> statement-breakpoint
@@ -148,11 +223,19 @@ CREATE INDEX "employees_other_created" ON "freehold"."employees" USING btree ("c
 --> statement-breakpoint
 ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_notification_days" CHECK ("freehold"."tenant"."notification_days" between 1 and 365);
 --> statement-breakpoint
+ALTER TABLE "freehold"."tenant" ADD CONSTRAINT "tenant_risk" CHECK (jsonb_typeof("freehold"."tenant"."risk_weights") = 'object' and octet_length("freehold"."tenant"."risk_weights"::text) <= 1024
+        and "freehold"."tenant"."risk_suspicious" between 1 and 100 and "freehold"."tenant"."risk_stop" between 1 and 100
+        and "freehold"."tenant"."risk_action" in ('none', 'step_up', 'refuse') and "freehold"."tenant"."risk_days" between 30 and 365);
+--> statement-breakpoint
 alter table access.event_spans enable row level security;
+--> statement-breakpoint
+alter table freehold.hooks enable row level security;
 --> statement-breakpoint
 alter table freehold.notification_preferences enable row level security;
 --> statement-breakpoint
 alter table freehold.notifications enable row level security;
+--> statement-breakpoint
+alter table freehold.risk_attempts enable row level security;
 --> statement-breakpoint
 alter table freehold.webhook_deliveries enable row level security;
 --> statement-breakpoint
@@ -395,7 +478,7 @@ declare
   owner uuid;
   unit uuid;
   -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
-  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook');
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook', 'hook');
 begin
   if me is null or access.scope() = 'all' then
     return;
@@ -428,6 +511,8 @@ begin
       select from freehold.providers p where p.id = thing and resource = 'provider'
       union all
       select from freehold.webhooks w where w.id = thing and resource = 'webhook'
+      union all
+      select from freehold.hooks h where h.id = thing and resource = 'hook'
     ) then
       return;
     end if;
@@ -470,6 +555,7 @@ begin
     when 'assignment' then 'user'
     when 'provider' then 'setting'
     when 'webhook' then 'setting'
+    when 'hook' then 'setting'
     else resource
   end || ':read');
   if far.scope = 'all'
@@ -638,7 +724,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
       'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
       'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED', 'EMPLOYEES_IMPORTED', 'WEBHOOK_REPLAYED',
-      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED'
+      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED', 'HOOK_FAILED'
     )
     or exists (
       select
@@ -648,6 +734,97 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
         and activity = upper(split_part(encode(t.tgargs, 'escape'), '\000', 1)) || '_' || done.word
     )
 $$;
+--> statement-breakpoint
+-- The audit trigger, for each statement: an entry for each changed row, of an update with the changed columns alone.
+-- Arguments: the resource; secret columns, recorded as changed but without their value; columns that are noise, whose
+-- change alone makes no entry; the columns of the key.
+create or replace function access.audit() returns trigger
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  resource text := tg_argv[0];
+  secret text[] := tg_argv[1]::text[];
+  noise text[] := tg_argv[2]::text[];
+  keys text[] := coalesce(tg_argv[3], '{id}')::text[];
+  act text := case tg_op when 'INSERT' then 'create' when 'UPDATE' then 'update' else 'delete' end;
+  f jsonb;
+  e record;
+begin
+  -- An update that changes nothing but noise is frequent: that a session was active. It makes no entry, and should not
+  -- pay for one.
+  if tg_op = 'UPDATE' then
+    if not exists (
+      select to_jsonb(a) - noise from after_rows a except all select to_jsonb(b) - noise from before_rows b)
+    then
+      return null;
+    end if;
+  end if;
+  f := access.actor();
+  if tg_op = 'INSERT' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      null::jsonb[] as befores,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and r.doc ->> 'impersonator_id' is not null then 'IMPERSONATION_STARTED'
+      end) as activities
+    into e
+    from (select to_jsonb(n) as doc from after_rows n) r;
+  elsif tg_op = 'DELETE' then
+    select
+      array_agg(case when keys = '{id}' then r.doc ->> 'id' else access.row_key(r.doc, keys) end) as ids,
+      array_agg(case when secret = '{}' then r.doc else access.masked(r.doc, secret) end) as befores,
+      null::jsonb[] as afters,
+      null::text[] as activities
+    into e
+    from (select to_jsonb(o) as doc from before_rows o) r;
+  else
+    -- A row whose key changed has no partner: its old and its new version are two entries, each with all columns.
+    select
+      array_agg(c.id) as ids,
+      array_agg(case when secret = '{}' then c.was else access.masked(c.was, secret) end) as befores,
+      array_agg(case when secret = '{}' then c.is_now else access.masked(c.is_now, secret) end) as afters,
+      array_agg(case
+        when resource = 'session' and c.is_impersonated and c.is_now ? 'ended_at' then 'IMPERSONATION_ENDED'
+        when resource = 'session' and c.is_now ->> 'ended_because' in ('logout', 'replaced') then 'LOGOUT'
+        when resource = 'session' and c.is_now ? 'authenticated_at' then 'STEP_UP'
+        when resource = 'user' and c.is_now ? 'password_changed_at' then 'PASSWORD_CHANGE'
+        when resource = 'user' and c.id = f ->> 'user_id' then 'PROFILE_UPDATE'
+        when resource = 'competency' and c.is_now ->> 'verified_at' is not null then 'COMPETENCY_VERIFIED'
+        when resource = 'competency' and c.is_now ->> 'revoked_at' is not null then 'COMPETENCY_REVOKED'
+      end) as activities
+    into e
+    from (
+      select
+        coalesce(n.id, o.id) as id,
+        n.doc ->> 'impersonator_id' is not null as is_impersonated,
+        case when o.id is null or n.id is null then o.doc else d.was end as was,
+        case when o.id is null or n.id is null then n.doc else d.is_now end as is_now
+      from (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(b) as doc from before_rows b) x
+      ) o
+      full join (
+        select x.doc, case when keys = '{id}' then x.doc ->> 'id' else access.row_key(x.doc, keys) end as id
+        from (select to_jsonb(a) as doc from after_rows a) x
+      ) n on n.id = o.id
+      cross join lateral (
+        select jsonb_object_agg(b.key, b.value) as was, jsonb_object_agg(b.key, a.value) as is_now
+        from jsonb_each(o.doc) b
+        join jsonb_each(n.doc) a on a.key = b.key
+        where a.value is distinct from b.value and not b.key = any (noise)
+      ) d
+      where d.was is not null or o.id is null or n.id is null
+    ) c;
+  end if;
+  if e.ids is not null then
+    perform access.write_audit(
+      f, access.activity_of(resource, act), act, resource,
+      case when resource = 'session' and act = 'create' then access.noted_risk() else 0 end,
+      e.ids, e.befores, e.afters, e.activities
+    );
+  end if;
+  return null;
+end $$;
 --> statement-breakpoint
 -- Covers the oldest entries, at most `batch`, by the next checkpoint: a hash of the hash before it, of the checkpoint's
 -- own columns and of the entries in the order (xid, id). Takes only entries older than every running transaction, so
@@ -689,6 +866,591 @@ begin
   end if;
   perform access.number_events();
   return made.entries;
+end $$;
+--> statement-breakpoint
+-- Records a refusal, after the answer. It believes nothing but the request: the user is the one of the session or of
+-- the key, if these are real; of a key that was revoked or has expired its owner is named, and somebody else may have
+-- used it. `credential` is what the caller showed: a session, a key by hash and prefix, the origin of a page, or
+-- nothing. It takes the system's key, or somebody with the app login could fill the audit.
+create or replace function access.record_refusal(
+  tenant_id uuid,
+  system_key text,
+  credential jsonb,
+  code text,
+  permission text,
+  request jsonb
+) returns void
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  subject freehold.users;
+  k freehold.api_keys;
+  impersonator uuid;
+  is_stranger boolean;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if credential ? 'key' then
+    select x.* into k from freehold.api_keys x where x.key_hash = decode(credential ->> 'key', 'hex');
+    select u.* into subject from freehold.users u where u.id = k.user_id;
+    is_stranger := k.id is null or k.revoked_at is not null or coalesce(k.expires_at <= now(), false);
+  else
+    select u.* into subject
+    from freehold.sessions s
+      join freehold.users u on u.id = s.user_id
+    where s.id = (credential ->> 'session_id')::uuid
+      and u.id = (credential ->> 'user_id')::uuid
+      and s.ended_at is null
+      and credential ->> 'proof' = access.session_proof(s.id);
+    is_stranger := subject.id is null;
+    select s.impersonator_id into impersonator
+    from freehold.sessions s
+    where s.id = (credential ->> 'session_id')::uuid and s.user_id = subject.id;
+  end if;
+  perform access.set_audit_actor(subject.id, subject.username, request, impersonator);
+  if code = 'token_wrong_tenant' then
+    perform access.note_foreign_token(request);
+  end if;
+  perform access.record_failure(
+    case code when 'token_wrong_tenant' then 'SUSPICIOUS_ACTIVITY' else 'ACCESS_REFUSED' end,
+    'refuse',
+    'request',
+    null,
+    case when code = 'token_invalid' and credential ? 'key' then 'key_invalid' else left(code, 64) end,
+    is_stranger,
+    jsonb_build_object('code', left(code, 64), 'permission', left(permission, 128))
+      || case
+        when k.id is not null then jsonb_build_object('api_key_id', k.id)
+        when credential ? 'prefix' then jsonb_build_object('key_prefix', left(credential ->> 'prefix', 16))
+        when credential ? 'origin' then jsonb_build_object('origin', left(credential ->> 'origin', 255))
+        else '{}'
+      end,
+    case code when 'token_wrong_tenant' then 50 else 10 end
+  );
+end $$;
+--> statement-breakpoint
+-- Begins an attempt: {state: pending, attempt, hash_parameters, retry_after}, also during a lockout and where too many
+-- foreign hashes were computed, when it can only fail and costs what that of an unknown identifier costs; or {state:
+-- busy} when as many attempts are under way as may fail. `retry_after` is access.foreign_wait() for everybody, so that a
+-- failure in such a minute is answered alike whoever is meant. Locks the lockout of the person, or of the change, so
+-- that the attempts at one are decided one after another; `guard` is the one that counts, null: the same. `named` is
+-- what is kept of the identifier. An attempt that is not finished within 30 s has failed.
+create or replace function access.begin_attempt(
+  t freehold.tenant,
+  person text,
+  guard text,
+  subject uuid,
+  identifier text,
+  named text,
+  hash_parameters text
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  is_stranger boolean := coalesce(starts_with(guard, person || ':'), false);
+  w freehold.lockouts;
+  g freehold.lockouts;
+  open record;
+  attempt uuid := gen_random_uuid();
+  state text := 'pending';
+  retry_after integer;
+begin
+  -- Whoever logged in before has a row: locking it leaves no dead one behind, as an upsert would for each login.
+  perform from freehold.lockouts x where x.key = person for update;
+  if not found then
+    insert into freehold.lockouts as x (key) values (person)
+    on conflict (key) do update set key = x.key;
+  end if;
+  select
+    count(*) filter (where a.created_at <= now() - interval '30 seconds') as lost,
+    count(*) filter (where a.guard is not distinct from begin_attempt.guard) as alike,
+    count(*) filter (where starts_with(a.guard, person || ':')) as strangers
+  into open
+  from freehold.login_attempts a
+  where a.key = person and a.state = 'pending';
+  if open.lost > 0 then
+    perform access.fail_lost(t, person);
+    return access.begin_attempt(t, person, guard, subject, identifier, named, hash_parameters);
+  end if;
+  g := access.lockout_now(t, coalesce(guard, person));
+  if is_stranger then
+    w := access.lockout_now(t, person);
+  end if;
+  if g.locked_until > now()
+    or w.locked_until > now()
+    -- As many were allowed when they failed: the setting has been lowered since.
+    or g.failures >= t.max_failures
+    or (is_stranger and w.failures >= access.most_of_strangers(t))
+  then
+    state := 'refused';
+  elsif coalesce(g.failures, 0) + open.alike >= t.max_failures
+    or (is_stranger and w.failures + open.strangers >= access.most_of_strangers(t))
+  then
+    return jsonb_build_object('state', 'busy');
+  elsif access.is_foreign(hash_parameters) then
+    -- One after another, so that of many at once each sees those before it.
+    perform pg_advisory_xact_lock(hashtext('access.foreign_wait'));
+  end if;
+  retry_after := access.foreign_wait();
+  if state = 'pending' and retry_after is not null and access.is_foreign(hash_parameters) then
+    state := 'deferred';
+  end if;
+  if state <> 'pending' then
+    hash_parameters := access.hash_parameters_of(null, identifier);
+  end if;
+  insert into freehold.login_attempts (id, key, guard, network, user_id, identifier, hash_parameters, state)
+  values (
+    attempt, person, guard, case when is_stranger then substr(guard, length(person) + 2) end, subject, named,
+    hash_parameters, state
+  );
+  return jsonb_build_object(
+    'state', 'pending',
+    'attempt', attempt,
+    'hash_parameters', hash_parameters,
+    'retry_after', retry_after
+  );
+end $$;
+--> statement-breakpoint
+-- Finishes an attempt, once: compares the digest (32 bytes, base64 without padding) with the user's hash, counts a
+-- failure or clears the lockout of its guard. Returns the user when the password was right, and leaves their row locked.
+-- Of a login, and where a second factor is compared with it, the password alone clears nothing: what follows does.
+-- Without a digest nothing is compared, and so nothing counted: the Worker was busy with other foreign hashes.
+create or replace function access.finish_attempt(t freehold.tenant, attempt uuid, digest text) returns freehold.users
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  a freehold.login_attempts;
+  u freehold.users;
+  is_right boolean;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  -- Of two that finish this attempt, the second waits here.
+  perform from freehold.lockouts x where x.key = a.key for update;
+  -- A concurrent change of this user's password goes first or waits: the comparison below sees the hash that it left.
+  select * into u from freehold.users x where x.id = a.user_id for no key update;
+  is_right := coalesce(
+    case when access.is_present(u) then access.current_password(u.id) = access.stored_hash(a.hash_parameters, digest) end,
+    false);
+  update freehold.login_attempts x
+  set state = case when digest is null then 'deferred' when is_right then 'succeeded' else 'failed' end
+  where x.id = attempt and x.state = 'pending'
+  returning x.* into a;
+  if a.id is null or a.state = 'deferred' then
+    return null;
+  elsif not is_right then
+    perform access.count_failures(t, a.key, a.guard, 1);
+    return null;
+  end if;
+  if a.key not like 'factor:%' and a.key not like 'login:%' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return u;
+end $$;
+--> statement-breakpoint
+-- Everything that the Worker needs to make an access token, and to say how old the password is. What it carries for an
+-- API, the API's row says. A session that named no client is Freehold's own.
+create or replace function access.token_claims(
+  u freehold.users,
+  s freehold.sessions,
+  t freehold.tenant,
+  audience text default null
+) returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  shown jsonb := access.profile(u.id);
+  expiry timestamptz := access.password_expiry(u, t);
+  carried record := access.audience_permissions(u.id, t, audience);
+begin
+  return jsonb_build_object(
+    'user_id', u.id,
+    'session_id', s.id,
+    'proof', access.session_proof(s.id),
+    'username', u.username,
+    'email', u.email,
+    'role', shown -> 'role',
+    'roles', shown -> 'roles',
+    'permissions', carried.permissions,
+    'permissions_truncated', carried.truncated,
+    'client_id', coalesce(s.client_id, 'freehold'),
+    'audience', audience,
+    'amr', s.amr,
+    'aal', s.aal,
+    'auth_time', floor(extract(epoch from coalesce(s.authenticated_at, s.created_at))),
+    'access_minutes', t.access_minutes,
+    'session_expires_at', s.expires_at,
+    'mfa_due_at', access.factor_due_at(u, t),
+    'must_change_password', access.must_change(u, t),
+    'password_expires_at', expiry,
+    'password_expires_soon', coalesce(expiry <= now() + make_interval(days => t.password_warning_days), false))
+    || case
+      when s.impersonator_id is null then '{}'
+      else jsonb_build_object('act', jsonb_build_object('sub', s.impersonator_id))
+    end
+    || jsonb_strip_nulls(jsonb_build_object('ext', s.hook_claims));
+end $$;
+--> statement-breakpoint
+-- First half: what access.begin_attempt returns, the same for an unknown identifier, and what the settings of risk want of the
+-- Worker: `asks_breached`, `mails_code`. `devices` are tokens of known
+-- devices, an array: with a valid one of this user the attempt is of that device, else of a stranger. A user who is not
+-- active costs no hash of another system. The audit names the user and not what was typed. `is_grant`: the OAuth 2
+-- password grant, which is {state: not_offered} where the settings do not offer it, and then nothing begins. The
+-- previous release sends neither `devices` nor `request`.
+create or replace function access.begin_login(
+  tenant_id uuid,
+  system_key text,
+  identifier text,
+  devices jsonb default '[]',
+  request jsonb default '{}',
+  is_grant boolean default false
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users;
+  person text;
+begin
+  if is_grant and not t.password_grant then
+    return jsonb_build_object('state', 'not_offered');
+  end if;
+  identifier := left(identifier, 255);
+  if strpos(identifier, '@') > 0 then
+    select * into u from freehold.users x where x.email = identifier;
+  else
+    select * into u from freehold.users x where x.username = identifier;
+  end if;
+  person := case
+    when u.id is null then 'unknown:' || encode(access.mac('guard:' || identifier), 'hex')
+    else 'login:' || u.id
+  end;
+  return jsonb_build_object('asks_breached', t.risk_breached, 'mails_code', t.risk_action = 'step_up') || access.begin_attempt(
+    t,
+    person,
+    coalesce(
+      'device:' || u.id || ':' || access.device_of(t, u.id, devices),
+      person || ':' || access.login_network(request ->> 'address')
+    ),
+    u.id,
+    identifier,
+    -- Enough of the hash to see that somebody tries one identifier again and again.
+    coalesce(u.username, left(person, 24)),
+    access.hash_parameters_of(case when access.is_present(u) then u.id end, identifier)
+  );
+end $$;
+--> statement-breakpoint
+-- Second half: {outcome: ok, claims, device_token} with a session and its first refresh token, or {outcome: refused,
+-- mail, is_known}, or what access.enter returns where somebody is not let in, or not yet: a second factor is open.
+-- `is_known`, whether there is such a user, is for the Worker's log alone. When the user has too many sessions, the oldest end.
+-- `renewed` is a new hash of the same password,
+-- in place of the one that was compared. `former` holds the hashes of the refresh tokens that the browser has in cookies,
+-- by account: the session of this user's ends, because this one takes its cookies' place. `client` is
+-- the OAuth client that logs in, and `audience` the API that its first access token is for; null: none was named, the
+-- tenant itself. The previous release sends none of the three.
+create or replace function access.finish_login(
+  tenant_id uuid,
+  system_key text,
+  attempt uuid,
+  digest text,
+  renewed text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb default '{}',
+  client text default null,
+  audience text default null
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  u freehold.users := access.finish_attempt(t, attempt, digest);
+  a freehold.login_attempts;
+  why text;
+  entered jsonb;
+begin
+  select * into a from freehold.login_attempts x where x.id = attempt;
+  if u.id is null then
+    select * into u from freehold.users x where x.id = a.user_id;
+    why := case
+      when u.id is null then 'unknown'
+      when a.state = 'refused' then 'locked'
+      when a.state = 'deferred' then 'rate_limited'
+      when not access.is_present(u) then 'inactive'
+      else 'wrong_password'
+    end;
+    perform access.set_audit_actor(u.id, a.identifier, request);
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown', 'locked', 'rate_limited'),
+      jsonb_build_object('reason', why), 20
+    );
+    return jsonb_build_object(
+      'outcome', 'refused', 'mail', access.has_enqueued_mail(), 'is_known', u.id is not null
+    );
+  end if;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if renewed is not null and access.has_role(u.id) then
+    update freehold.passwords p set password_hash = renewed
+    where p.user_id = u.id and p.replaced_at is null and p.password_hash = access.stored_hash(a.hash_parameters, digest);
+  end if;
+  entered := access.enter(
+    u, t, refresh_hash, request, former, client, audience, 'pwd', 1,
+    substring(a.guard from '^device:[^:]+:(.+)$')::uuid
+  );
+  -- A password that was right clears nothing by itself while a second factor is open, or the login was too risky.
+  if entered ->> 'outcome' = 'ok' or u.factors = '{}' and entered ->> 'outcome' not in ('mfa_required', 'too_risky') then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = coalesce(a.guard, a.key);
+  end if;
+  return access.unless_risky(t, u, a.guard, entered);
+end $$;
+--> statement-breakpoint
+-- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
+-- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
+-- {outcome: limit_reached | denied_by_hook, said}; or, where one factor is not enough, {outcome: mfa_required, methods,
+-- expires_in, totp} (access.challenge), and then `refresh_hash` is that of the challenge's token; or {outcome: too_risky},
+-- which the caller answers, and counts, as a proof that was wrong (src/risk). The caller has locked the user's row and set
+-- the actor of the audit. `assessed` is the attempt whose risk was assessed before a second step; null: it is assessed here.
+-- `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- the login is from; null: one that is not known. `remember`: whether it is to be remembered, once two factors are proven.
+create or replace function access.enter(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  audience text,
+  amr text,
+  aal integer,
+  device uuid,
+  remember boolean default false,
+  assessed uuid default null
+) returns jsonb
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  r freehold.risk_attempts;
+  is_stopped boolean;
+  asked jsonb;
+  why text := case
+    when not access.has_role(u.id) then 'no_role'
+    -- Who got this far knows the password, so that this tells a stranger nothing.
+    when u.must_change_password and access.first_password_expiry(u.id, t) <= now() then 'first_password_expired'
+    when not access.is_audience(audience) then 'unknown_audience'
+  end;
+begin
+  if why is not null then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', why),
+      case why when 'first_password_expired' then 20 else 10 end
+    );
+    return jsonb_build_object('outcome', why);
+  end if;
+  if assessed is null then
+    r := access.assess_risk(u, t, 'login', request, device);
+  end if;
+  is_stopped := coalesce(r.score >= t.risk_stop and t.risk_action <> 'none', false);
+  if is_stopped and t.risk_action = 'refuse' then
+    perform access.keep_risk(r, t, 'refused', request);
+    return jsonb_build_object('outcome', 'too_risky');
+  elsif aal < 2
+    and (
+      (u.factors <> '{}' or access.asks_for_passkey(u, t)) and (is_stopped or not access.is_remembered(t, u.id, device))
+      or is_stopped and access.can_challenge(u, amr, request)
+    )
+  then
+    if r.id is not null then
+      perform access.keep_risk(r, t, 'challenged', request);
+    end if;
+    return access.challenge(u, refresh_hash, request, client, audience, amr, device, r.id);
+  end if;
+  asked := access.ask_about_login(u, request, client, amr);
+  if not (asked ->> 'is_allowed')::boolean then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', asked ->> 'reason'), 20
+    );
+    return jsonb_build_object('outcome', 'denied_by_hook', 'said', asked ->> 'said');
+  end if;
+  device := coalesce(device, gen_random_uuid());
+  begin
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal, device, asked -> 'claims');
+  -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
+  exception when sqlstate 'FH409' then
+    get stacked diagnostics why = pg_exception_detail;
+    perform access.note_active_places(t);
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
+    );
+    return jsonb_build_object('outcome', 'limit_reached', 'said', why);
+  end;
+  if assessed is not null then
+    perform access.pass_risk(assessed, device);
+  else
+    r.device := device;
+    perform access.keep_risk(r, t, 'allowed', request);
+  end if;
+  if remember and aal = 2 then
+    perform access.remember_device(t, u.id, device);
+  end if;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'device_token', access.device_token(t, u.id, device, floor(extract(epoch from now()))::bigint)
+  );
+end $$;
+--> statement-breakpoint
+-- The session, with its first refresh token. The arguments are as for access.enter. Raises FH409 limit_reached.
+create or replace function access.open_session(
+  u freehold.users,
+  t freehold.tenant,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  client text,
+  amr text,
+  aal integer,
+  device_id uuid,
+  hook_claims jsonb default null
+) returns freehold.sessions
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  s freehold.sessions;
+  surplus uuid[];
+begin
+  if former ? u.id::text then
+    update freehold.sessions x set ended_at = now(), ended_because = 'replaced'
+    where x.user_id = u.id
+      and x.ended_at is null
+      and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
+  end if;
+  insert into freehold.sessions (
+    id, user_id, device, device_id, address, city, country, client_id, amr, aal, expires_at, hook_claims
+  )
+  values (
+    gen_random_uuid(),
+    u.id,
+    left(request ->> 'agent', 255),
+    open_session.device_id,
+    left(request ->> 'address', 64),
+    left(request ->> 'city', 120),
+    left(request ->> 'country', 2),
+    left(client, 255),
+    amr,
+    aal,
+    now() + make_interval(days => t.session_days),
+    nullif(open_session.hook_claims, 'null')
+  )
+  returning * into s;
+  -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of
+  -- those before it.
+  surplus := array(
+    select y.id
+    from freehold.sessions y
+    where y.user_id = u.id
+      and y.id <> s.id
+      and y.impersonator_id is null
+      and y.ended_at is null
+      and y.expires_at > now()
+      and y.last_active_at > now() - access.idle_limit(t)
+    order by y.created_at desc, y.id
+    offset coalesce(u.max_sessions, t.max_sessions) - 1
+  );
+  if surplus <> '{}' then
+    update freehold.sessions x set ended_at = now(), ended_because = 'limit' where x.id = any (surplus);
+  end if;
+  insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+  values (refresh_hash, s.id, s.device, s.expires_at);
+  perform access.take_session_place(s, t);
+  return s;
+end $$;
+--> statement-breakpoint
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive | unknown_audience}. `is_other`: the successor is
+-- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
+-- user is told `inactive` even though the session ended with the deactivation. `client` is the OAuth client that asks,
+-- which must be the one that logged in, if that one had a name; null: not asked. `audience` is the API that the access
+-- token is for; null: the tenant itself. The previous release sends neither, nor `other_successor`.
+create or replace function access.refresh(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  successor bytea,
+  request jsonb,
+  other_successor bytea default null,
+  client text default null,
+  audience text default null
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  r freehold.refresh_tokens;
+  next_link freehold.refresh_tokens;
+  s freehold.sessions;
+  u freehold.users;
+  is_foreign boolean;
+  is_unknown boolean;
+begin
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
+  select * into u from freehold.users x where x.id = s.user_id;
+  if s.id is null then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.is_present(u) then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+  then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.has_role(u.id) then
+    return jsonb_build_object('outcome', 'inactive');
+  end if;
+  -- Such a request uses no token up. It is refused below, because a replay is one whatever else is wrong with it.
+  is_foreign := coalesce(s.client_id <> client, false);
+  is_unknown := not access.is_audience(audience);
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+    and not is_foreign and not is_unknown
+  returning l.* into r;
+  if r.token_hash is not null then
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
+  else
+    select * into r from freehold.refresh_tokens l where l.token_hash = presented;
+    select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
+    if r.used_at is not null and (
+      r.successor_hash <> successor and r.successor_hash is distinct from other_successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '60 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    ) then
+      perform access.set_audit_actor(u.id, u.username, request);
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
+      return jsonb_build_object('outcome', 'reused');
+    end if;
+  end if;
+  if is_unknown and not is_foreign then
+    perform access.refused_refresh(u, s.id, request);
+    return jsonb_build_object('outcome', 'unknown_audience');
+  elsif is_foreign or r.used_at is null then
+    return access.refused_refresh(u, s.id, request);
+  end if;
+  if access.refresh_is_stopped(u, t, s, request) then
+    update freehold.sessions x set ended_at = now(), ended_because = 'risk' where x.id = s.id and x.ended_at is null;
+    return jsonb_build_object('outcome', 'invalid');
+  end if;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
+  if s.id is null then
+    return access.refused_refresh(u, null, request);
+  end if;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'is_other', coalesce(r.successor_hash = other_successor, false)
+  );
 end $$;
 --> statement-breakpoint
 -- Mails those whose competencies end soon and their managers, as many as the day has room for; all of one person that are
@@ -829,6 +1591,89 @@ begin
     group by coalesce(b.user_id, d.user_id);
 end $$;
 --> statement-breakpoint
+-- Spends a code, shown with the token of its request, or a link: what access.enter returns, or {outcome: refused, mail},
+-- or {outcome: confirm, username, email, agent, city, country, requested_at} for a link that was shown without that token
+-- and without `is_confirmed`, which spends nothing. A failure is returned, not raised, so that it counts and its entry is
+-- committed. `former` and `devices` are as for logins.
+create or replace function access.verify_email_login(
+  tenant_id uuid,
+  system_key text,
+  request_hash bytea,
+  code_hash bytea,
+  link_hash bytea,
+  is_confirmed boolean,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  devices jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  e freehold.email_logins;
+  u freehold.users;
+  device uuid;
+  guard text;
+  why text;
+  entered jsonb;
+begin
+  select * into e
+  from freehold.email_logins x
+  where case
+    when verify_email_login.link_hash is null then x.request_hash = verify_email_login.request_hash
+    else x.link_hash = verify_email_login.link_hash
+  end;
+  if e.request_hash is not null then
+    u := access.lock_person(e.user_id);
+    select * into e from freehold.email_logins x where x.request_hash = e.request_hash for update;
+  end if;
+  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown login'), request);
+  device := access.device_of(t, u.id, devices);
+  guard := access.login_guard(u.id, device, request);
+  why := case
+    when e.request_hash is null then 'unknown_email_login'
+    when e.used_at is not null
+      or e.expires_at <= now()
+      or e.failures >= 5
+      or not t.email_login
+      or e.target <> u.email
+      -- Whoever read the mailbox before may have asked for it.
+      or e.created_at <= u.password_changed_at
+      or not access.is_present(u) then 'email_login_ended'
+    when verify_email_login.link_hash is not null then null
+    when access.is_locked_out(t, u.id, guard) then 'locked'
+    when e.code_hash is distinct from verify_email_login.code_hash then 'wrong_email_code'
+  end;
+  if why is not null then
+    if why = 'wrong_email_code' then
+      update freehold.email_logins x set failures = x.failures + 1 where x.request_hash = e.request_hash;
+      perform access.count_failures(t, 'login:' || u.id, guard, 1);
+    end if;
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why <> 'wrong_email_code', jsonb_build_object('reason', why), 20
+    );
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  elsif e.request_hash is distinct from verify_email_login.request_hash and not is_confirmed then
+    return jsonb_build_object(
+      'outcome', 'confirm',
+      'username', u.username,
+      'email', u.email,
+      'agent', e.agent,
+      'city', e.city,
+      'country', e.country,
+      'requested_at', to_char(e.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+    );
+  end if;
+  update freehold.email_logins x set used_at = now() where x.request_hash = e.request_hash and x.used_at is null;
+  -- The mail was read, which proves the address that it went to.
+  update freehold.users x set email_verified = true where x.id = u.id and not x.email_verified;
+  entered := access.enter(u, t, refresh_hash, request, former, null, null, 'otp', 1, device);
+  if entered ->> 'outcome' = 'ok' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = guard;
+  end if;
+  return access.unless_risky(t, u, guard, entered);
+end $$;
+--> statement-breakpoint
 -- Numbers the entries under checkpoints that have no numbers yet. The caller holds the lock of checkpoint_audit. Where
 -- numbers of checkpoints are missing the tenant was restored to an earlier moment: a new epoch begins, above every number
 -- that the branch that was left can have given (5,000 for each of its checkpoints), so that who read on it misses nothing.
@@ -926,6 +1771,7 @@ return case activity
   when 'INVITATION_REVOKED' then 'invitation.revoked'
   when 'TENANT_RESTORED' then 'tenant.restored'
   when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
+  when 'HOOK_FAILED' then 'hook.failed'
   else case
     when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)
@@ -1030,6 +1876,430 @@ begin
   return access.events_between(first, first + case when is_detailed then least(most, 20) else most end - 1, is_detailed);
 end $$;
 --> statement-breakpoint
+-- What access.enter returns, or {outcome: refused, is_known, mail}. `version` is the `updated_at` of the settings that the
+-- token was verified by. `wrong`: why it was not; null: it was. `identity` is {issuer, subject, email, email_verified,
+-- given_name, family_name, locale, username, roles, is_mfa}. `devices` are tokens of known devices, as for
+-- access.begin_login. Lockouts do not count here, as with passkeys: nobody guesses a signature.
+create or replace function access.finish_external_login(
+  tenant_id uuid,
+  system_key text,
+  provider uuid,
+  version timestamptz,
+  wrong text,
+  identity jsonb,
+  token_hash bytea,
+  token_expires_at timestamptz,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  devices jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  p freehold.providers;
+  u freehold.users;
+  found_user uuid;
+  why text := wrong;
+  is_mfa boolean := coalesce((identity ->> 'is_mfa')::boolean, false);
+begin
+  perform access.set_audit_actor(null, 'unknown identity', request);
+  select * into p from freehold.providers x where x.id = provider;
+  if why is null then
+    why := case
+      when p.id is null or not p.is_enabled or p.updated_at <> version then 'provider_changed'
+      when not access.spend_external_token(token_hash, token_expires_at) then 'token_replayed'
+    end;
+  end if;
+  if why is null then
+    select x.user_id, x.why into found_user, why from access.external_user(t, p, identity, request) x;
+  end if;
+  if found_user is not null then
+    select * into u from freehold.users x where x.id = found_user for no key update;
+    perform access.set_audit_actor(u.id, u.username, request);
+    if why is null and not access.is_present(u) then
+      why := 'inactive';
+    end if;
+  end if;
+  if why is not null then
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, u.id is null,
+      jsonb_build_object('reason', why, 'provider', p.name), 20
+    );
+    return jsonb_build_object('outcome', 'refused', 'is_known', u.id is not null);
+  end if;
+  return access.unless_risky(t, u, null, access.enter(
+    u, t, refresh_hash, request, former, null, null, case when is_mfa then 'fed mfa' else 'fed' end,
+    case when is_mfa then 2 else 1 end, access.device_of(t, u.id, devices)
+  ));
+end $$;
+--> statement-breakpoint
+-- Opens a challenge for a user who proved the first factor: {outcome: mfa_required, user_id, methods, expires_in, totp,
+-- remember_days}. `totp` is the encrypted secret, which the Worker seals in the token, so that the code is compared in one
+-- round trip. The arguments are as for access.enter.
+create or replace function access.challenge(
+  u freehold.users,
+  token_hash bytea,
+  request jsonb,
+  client text,
+  audience text,
+  amr text,
+  device uuid,
+  risk uuid default null
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  methods jsonb := access.factor_methods(u);
+  is_mailed boolean := methods = '[]' and request ? 'mailed_code';
+begin
+  delete from freehold.login_challenges c where c.user_id = u.id and c.expires_at <= now();
+  insert into freehold.login_challenges (
+    token_hash, user_id, guard, client, audience, device, amr, risk_id, code_hash, expires_at
+  )
+  values (
+    challenge.token_hash,
+    u.id,
+    access.login_guard(u.id, device, request),
+    left(client, 255),
+    audience,
+    device,
+    amr,
+    risk,
+    case when is_mailed then (request -> 'mailed_code' ->> 'hash')::bytea end,
+    now() + case when is_mailed then interval '10 minutes' else interval '5 minutes' end
+  );
+  if is_mailed then
+    perform access.enqueue_mail(
+      'login_code', u.id, u.email,
+      jsonb_build_object(
+        'expires_at', now() + interval '10 minutes', 'network', access.login_network(request ->> 'address')),
+      request -> 'mailed_code' ->> 'secrets'
+    );
+  end if;
+  return jsonb_build_object(
+    'outcome', 'mfa_required',
+    'user_id', u.id,
+    'methods', case when is_mailed then '["email_code"]' else methods end,
+    'expires_in', case when is_mailed then 600 else 300 end,
+    'totp', (select f.secret_encrypted from freehold.totp_factors f where f.user_id = u.id and f.enabled_at is not null),
+    'remember_days', case when is_mailed then 0 else (select t.mfa_remember_days from freehold.tenant t) end
+  );
+end $$;
+--> statement-breakpoint
+-- The challenge of a token, while it can be met; null: it has ended, or too much failed. Leaves the lockout of the
+-- person, the user and the challenge locked, in this order.
+create or replace function access.open_challenge(t freehold.tenant, shown bytea) returns freehold.login_challenges
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  c freehold.login_challenges;
+  u freehold.users;
+begin
+  select * into c from freehold.login_challenges x where x.token_hash = shown;
+  if c.token_hash is null then
+    return null;
+  end if;
+  u := access.lock_person(c.user_id);
+  select * into c from freehold.login_challenges x where x.token_hash = shown for update;
+  if c.token_hash is null
+    or c.used_at is not null
+    or c.expires_at <= now()
+    or c.failures >= t.max_failures
+    -- Whoever held the former password may have begun it.
+    or c.created_at <= u.password_changed_at
+    or c.code_hash is null and access.factor_methods(u) = '[]'
+    or not access.is_present(u)
+    or access.is_locked_out(t, c.user_id, c.guard)
+  then
+    return null;
+  end if;
+  return c;
+end $$;
+--> statement-breakpoint
+-- What follows the comparison with what was `shown`: what access.enter returns, or {outcome: refused, mail}. `c` is null
+-- where it could not be met any more. `method` is the one that was used (RFC 8176), and `reason` what the audit says when it was
+-- wrong. `former` and `remember` are as for access.enter.
+create or replace function access.meet_challenge(
+  t freehold.tenant,
+  shown bytea,
+  c freehold.login_challenges,
+  is_right boolean,
+  method text,
+  reason text,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  remember boolean,
+  aal integer default 2
+) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  u freehold.users;
+  entered jsonb;
+begin
+  select x.* into u
+  from freehold.login_challenges y
+    join freehold.users x on x.id = y.user_id
+  where y.token_hash = shown;
+  perform access.set_audit_actor(u.id, u.username, request);
+  if c.token_hash is null or not coalesce(is_right, false) then
+    reason := case when c.token_hash is null then 'challenge_ended' else reason end;
+    if c.token_hash is not null then
+      update freehold.login_challenges x set failures = x.failures + 1 where x.token_hash = c.token_hash;
+      perform access.count_failures(t, 'login:' || u.id, c.guard, 1);
+    end if;
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, reason, c.token_hash is null, jsonb_build_object('reason', reason), 30
+    );
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  end if;
+  update freehold.login_challenges x set used_at = now() where x.token_hash = c.token_hash;
+  entered := access.enter(
+    u, t, refresh_hash, request, former, c.client, c.audience, access.both_methods(c.amr, method), aal, c.device, remember,
+    c.risk_id
+  );
+  if entered ->> 'outcome' = 'ok' then
+    perform access.clear_lockout(x) from freehold.lockouts x where x.key = c.guard;
+  end if;
+  return access.unless_risky(t, u, c.guard, entered);
+end $$;
+--> statement-breakpoint
+-- Whether somebody who came by `amr` can be asked for a second step: by a factor of theirs, else by a code by mail, where the
+-- Worker made one and they did not come by mail.
+create or replace function access.can_challenge(u freehold.users, amr text, request jsonb) returns boolean
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.factor_methods(u) <> '[]' or request ? 'mailed_code' and amr not like 'otp%'
+$$;
+--> statement-breakpoint
+-- The second step of a login that was risky, of somebody without a second factor: a code that was mailed. A public endpoint. A
+-- mailbox is no second factor: the session has one. `code_hash` is of the challenge's token with the code.
+create or replace function access.verify_mailed_code(
+  tenant_id uuid,
+  system_key text,
+  challenge bytea,
+  code_hash bytea,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  c freehold.login_challenges := access.open_challenge(t, challenge);
+begin
+  return access.meet_challenge(
+    t, challenge, c, c.code_hash = verify_mailed_code.code_hash, 'otp', 'wrong_email_code', refresh_hash, request, former,
+    false, 1
+  );
+end $$;
+--> statement-breakpoint
+-- {id, act, url, on_failure, secrets}; null: there is none.
+create or replace function access.target_of_hook(id uuid) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select jsonb_build_object(
+    'id', h.id, 'act', h.act, 'url', h.url, 'on_failure', h.on_failure,
+    'secrets', access.signing_secrets(h.secret_encrypted, h.former_secret_encrypted, h.former_until))
+  from freehold.hooks h
+  where h.id = target_of_hook.id
+$$;
+--> statement-breakpoint
+create or replace function access.hook_target(tenant_id uuid, system_key text, hook uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  return access.target_of_hook(hook);
+end $$;
+--> statement-breakpoint
+-- Takes answers for the rest of this transaction: [{hook_id, act, subject, is_allowed, is_failed, said, claims}].
+create or replace function access.hook_answered(tenant_id uuid, system_key text, answers jsonb) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.check_system(tenant_id, system_key);
+  perform access.take_hook_answers(answers);
+  return true;
+end $$;
+--> statement-breakpoint
+create or replace function access.take_hook_answers(answers jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  k access.secrets;
+begin
+  select * into k from access.secrets;
+  perform
+    set_config('access.hooks', answers::text, true),
+    set_config(
+      'access.hooks_signature',
+      encode(access.hmac(k.inner_key, k.outer_key, access.bound('hooks:' || answers::text)), 'hex'),
+      true
+    );
+end $$;
+--> statement-breakpoint
+-- The answers of this transaction; none, when the signature is not ours.
+create or replace function access.hook_answers() returns jsonb
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  said text := current_setting('access.hooks', true);
+  covered text := access.bound('hooks:' || said);
+  k access.secrets;
+begin
+  if said <> '' then
+    select * into k from access.secrets;
+    if current_setting('access.hooks_signature', true) in (
+      encode(access.hmac(k.inner_key, k.outer_key, covered), 'hex'),
+      case
+        when k.rotated_at > clock_timestamp() - interval '1 minute'
+          then encode(access.hmac(k.former_inner_key, k.former_outer_key, covered), 'hex')
+      end)
+    then
+      return said::jsonb;
+    end if;
+  end if;
+  return '[]';
+end $$;
+--> statement-breakpoint
+-- What the hook of an act answered about a subject; null: there is none, or it is not asked here. Raises FH40H where it
+-- was not asked yet. `about` is what it is told. An old Worker, which knows no hooks, takes that for a refusal.
+create or replace function access.ask_hook(act text, subject text, about jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  h freehold.hooks;
+  answer jsonb;
+begin
+  select * into h from freehold.hooks x where x.act = ask_hook.act and not x.is_paused;
+  if h.id is null then
+    return null;
+  end if;
+  select a
+  into answer
+  from jsonb_array_elements(access.hook_answers()) a
+  where a ->> 'act' = ask_hook.act and a ->> 'subject' in (ask_hook.subject, '*');
+  if answer is null then
+    raise exception using
+      errcode = 'FH40H',
+      message = 'forbidden',
+      detail = jsonb_build_object('hook_id', h.id, 'act', act, 'subject', subject, 'about', about)::text;
+  end if;
+  return answer;
+end $$;
+--> statement-breakpoint
+-- Asks, and refuses (FH40D) where that is the answer. What passes though its hook failed is in the audit.
+create or replace function access.obey_hook(act text, subject text, about jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb := access.ask_hook(act, subject, about);
+begin
+  if not (answer ->> 'is_allowed')::boolean then
+    raise exception using errcode = 'FH40D', message = 'denied_by_hook', detail = answer ->> 'said';
+  end if;
+  perform access.record_failed_hook(answer);
+end $$;
+--> statement-breakpoint
+create or replace function access.record_failed_hook(answer jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if (answer ->> 'is_failed')::boolean then
+    perform access.record(
+      'HOOK_FAILED', 'ask', 'hook', answer ->> 'hook_id', null, jsonb_build_object('act', answer ->> 'act'), 20
+    );
+  end if;
+end $$;
+--> statement-breakpoint
+-- Asks about a login of somebody who proved who they are: {is_allowed, reason, said, claims}; null: there is no hook. Where
+-- it fails and is closed, whoever may change it comes in all the same: nobody could mend it otherwise.
+create or replace function access.ask_about_login(u freehold.users, request jsonb, client text, amr text) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb := access.ask_hook('login', u.id::text, jsonb_build_object(
+    'user_id', u.id, 'username', u.username, 'email', u.email, 'organization_id', u.organization_id, 'unit_id', u.unit_id,
+    'role', u.role, 'amr', amr, 'client_id', client, 'address', request ->> 'address', 'agent', request ->> 'agent',
+    'country', request ->> 'country', 'city', request ->> 'city'));
+  failed boolean := (answer ->> 'is_failed')::boolean;
+begin
+  if answer is null then
+    return null;
+  end if;
+  if failed and access.decide(u.id, 'setting:update', now()) = 'all' then
+    answer := answer || '{"is_allowed": true}';
+  end if;
+  if (answer ->> 'is_allowed')::boolean then
+    perform access.record_failed_hook(answer);
+  end if;
+  return answer || jsonb_build_object('reason', case when failed then 'hook_failed' else 'denied_by_hook' end);
+end $$;
+--> statement-breakpoint
+-- After all other checks, so that a hook is told of users alone that would be made.
+create or replace function access.ask_about_user() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.obey_hook('user.create', new.email, jsonb_build_object(
+    'username', new.username, 'email', new.email, 'email_verified', new.email_verified, 'given_name', new.given_name,
+    'family_name', new.family_name, 'locale', new.locale, 'role', new.role, 'organization_id', new.organization_id,
+    'unit_id', new.unit_id));
+  return null;
+end $$;
+--> statement-breakpoint
+create or replace function access.ask_about_invitation(i freehold.invitations, subject uuid) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.obey_hook('invitation.accept', i.id::text, jsonb_build_object(
+    'invitation_id', i.id, 'email', i.email, 'user_id', subject, 'organization_id', i.organization_id,
+    'unit_id', i.unit_id, 'role_ids', i.role_ids, 'inviter_id', i.inviter_id));
+end $$;
+--> statement-breakpoint
+-- Lines of a file are made without the hook: thousands would each wait for it.
+create or replace function access.pass_hook(act text) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  select access.take_hook_answers(access.hook_answers() || jsonb_build_array(
+    jsonb_build_object('act', act, 'subject', '*', 'is_allowed', true, 'is_failed', false)))
+$$;
+--> statement-breakpoint
+-- Refuses who may not export all activities themselves: a hook is told the same as it happens.
+create or replace function access.must_hear_all() returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+  if 'activity:export' <> all (access.held_everywhere(null)) then
+    perform access.refuse('forbidden', 'A hook is told who logs in: activity:export at scope all is needed.');
+  end if;
+end $$;
+--> statement-breakpoint
+create or replace function access.before_hook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is not null and tg_op = 'INSERT' then
+    perform access.must_hear_all();
+    -- One at a time, so that one transaction gets the last place.
+    perform pg_advisory_xact_lock(hashtext('access.hooks'));
+    if (select count(*) from freehold.hooks) >= 20 then
+      perform access.refuse('limit_reached', 'A tenant can have at most 20 hooks: delete one first.');
+    end if;
+  elsif access.principal() is not null then
+    if new.secret_encrypted <> old.secret_encrypted then
+      new.former_secret_encrypted := old.secret_encrypted;
+      new.former_until := now() + interval '24 hours';
+    end if;
+    -- To pause one, anybody may who may change settings.
+    if (new.url, new.on_failure, new.secret_encrypted) is distinct from (old.url, old.on_failure, old.secret_encrypted)
+      or old.is_paused and not new.is_paused
+    then
+      perform access.must_hear_all();
+    end if;
+  end if;
+  new.updated_at := greatest(now(), old.updated_at + interval '1 microsecond');
+  return new;
+end $$;
+--> statement-breakpoint
+-- {id, act, url, on_failure, secrets}. Raises FH403, FH404.
+create or replace function access.begin_hook_test(id uuid) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from freehold.hooks h where h.id = begin_hook_test.id) then
+    -- In the words that a verb has for one that does not exist.
+    raise exception using errcode = 'FH404', message = 'not_found';
+  elsif access.permission() is distinct from 'setting:update' or access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'Changing a hook needs setting:update at scope all.');
+  end if;
+  return access.target_of_hook(begin_hook_test.id);
+end $$;
+--> statement-breakpoint
 -- {id, email, given_name, family_name, organization_id, organization, inviter, expires_at, is_user, policy}; null: the
 -- token is not valid. `is_user`: the address has an account.
 create or replace function access.preview_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
@@ -1094,6 +2364,7 @@ begin
   if i.role_ids <> '{}' and given = '{}' then
     return jsonb_build_object('outcome', 'void');
   end if;
+  perform access.ask_about_invitation(i, null);
   -- A passkey was made for the id that its user was to get (passkeyOptions in accepting.ts).
   u.id := case when passkey is null then gen_random_uuid() else i.id end;
   u.username := access.free_username(wanted ->> 'username', i.email);
@@ -1126,6 +2397,57 @@ begin
   perform access.add_passkey(u.id, passkey);
   answer := access.join_as(i, u.id, given);
   perform access.enqueue_mail('passkey_added', u.id, i.email, jsonb_build_object('passkey_name', passkey ->> 'name'));
+  return answer;
+end $$;
+--> statement-breakpoint
+-- Moves the admitted user, whose address the invitation was mailed to: as above, or `other` (it is for another
+-- address).
+create or replace function access.join_by_invitation(tenant_id uuid, system_key text, presented bytea) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  claimed text := current_setting('access.claims', true);
+  claims jsonb := access.claims();
+  i freehold.invitations;
+  given freehold.roles[];
+  u freehold.users;
+  moves boolean;
+  answer jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  if access.session() is null then
+    perform access.refuse('forbidden', 'An invitation is accepted with a session, not with an API key.');
+  end if;
+  perform access.must_be_licensed(), access.lock_limit('users');
+  select * into u from freehold.users x where x.id = access.principal() for no key update;
+  i := access.valid_invitation(presented, true);
+  if i.id is null then
+    return jsonb_build_object('outcome', 'invalid');
+  elsif i.email <> u.email then
+    return jsonb_build_object('outcome', 'other');
+  end if;
+  moves := i.organization_id is not null and i.organization_id is distinct from u.organization_id;
+  given := array(select g from access.roles_still_given(i, case when moves then i.unit_id else u.unit_id end) g);
+  if i.role_ids <> '{}' and given = '{}' then
+    return jsonb_build_object('outcome', 'void');
+  end if;
+  perform access.ask_about_invitation(i, u.id);
+  -- The inviter gives, and not the person who accepts, who may give themselves nothing: so the claims are put aside
+  -- until it is done, and what is done is the system's, in the name of the person for the audit.
+  perform
+    access.set_audit_actor(u.id, u.username, claims -> 'request'),
+    set_config('access.claims', '', true);
+  update freehold.users x
+  set organization_id = case when moves then i.organization_id else x.organization_id end,
+    unit_id = case when moves then i.unit_id else x.unit_id end,
+    email_verified = true
+  where x.id = u.id;
+  -- What they hold is measured from the new unit now, and it is the inviter who put them there.
+  if moves and not access.covers_power_of(i.inviter_id, u.id) then
+    perform access.refuse('forbidden',
+      'You have power over users that whoever invited you lacks there: an administrator must move you.');
+  end if;
+  answer := access.join_as(i, u.id, given);
+  perform set_config('access.claims', claimed, true);
   return answer;
 end $$;
 --> statement-breakpoint
@@ -1538,6 +2860,8 @@ create or replace function access.notify(
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   group_of text := access.notification_kind(event);
+  -- What endangers an account, and has no mail of its own.
+  is_urgent boolean := event in ('suspicious_activity', 'login_refused');
   chosen jsonb;
   rung text := current_setting('access.rung', true);
 begin
@@ -1548,6 +2872,9 @@ begin
     (select p.kinds -> group_of from freehold.notification_preferences p where p.user_id = subject),
     access.usual_notification_preferences() -> group_of)
   into chosen;
+  if is_urgent then
+    chosen := chosen || '{"mail": "now"}';
+  end if;
   if not (chosen ->> 'in_app')::boolean and (is_mailed or chosen ->> 'mail' = 'off')
     or group_of <> 'security' and (
       select count(*)
@@ -1756,6 +3083,53 @@ begin
   return true;
 end $$;
 --> statement-breakpoint
+-- Second half: what access.enter returns, or {outcome: refused, mail}. `wrong`: why the answer was not verified; null: it was.
+-- `devices` are tokens of known devices, as for access.begin_login. A failure is returned, not raised, so that its entry
+-- is committed. Lockouts do not count here: nobody guesses a key, and whoever locks a person out does not take this way
+-- from them.
+create or replace function access.finish_passkey_login(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  wrong text,
+  challenge_hash bytea,
+  challenge_expires_at timestamptz,
+  counter bigint,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  devices jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  is_new boolean := access.spend_challenge(challenge_hash, challenge_expires_at);
+  u freehold.users;
+  why text;
+begin
+  select x.* into u
+  from freehold.users x
+  where x.id = (select y.user_id from freehold.passkeys y where y.credential_id = presented)
+  for no key update;
+  perform access.set_audit_actor(u.id, coalesce(u.username, 'unknown passkey'), request);
+  why := access.take_passkey(u, presented, wrong, is_new, counter);
+  if why is not null then
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, why in ('unknown_passkey', 'wrong_passkey', 'passkey_replayed'),
+      jsonb_build_object('reason', why), case why when 'passkey_clone_suspected' then 80 else 20 end
+    );
+    return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail());
+  end if;
+  -- RFC 8176: a key, somebody who was present, and that they were verified.
+  return access.with_passkey_end(
+    access.unless_risky(t, u, null, access.enter(
+      u, t, refresh_hash, request, former, null, null, access.passkey_method(presented) || ' user mfa', 2,
+      access.device_of(t, u.id, devices)
+    )),
+    presented
+  );
+end $$;
+--> statement-breakpoint
 -- Adds a passkey that the Worker verified, {credential_id, public_key, counter, rp_id, name, aaguid, transports,
 -- is_synced} with bytes in hexadecimal, and returns its id. Raises FH409 illegal_state (the challenge was used before),
 -- already_exists, limit_reached (20 of one user); FH401 session_ended.
@@ -1904,9 +3278,10 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     -- Also those in which the person acted as somebody else: they say from where.
     (32, 'freehold.sessions', 'sessions', '$1 in (x.user_id, x.impersonator_id)', null,
       '{id,device,address,city,country,client_id,amr,aal,authenticated_at,created_at,last_active_at,expires_at,ended_at,
-        ended_because,impersonator_id,impersonation_reason}', '{user_id,device_id,impersonator_session_id}', 'delete'),
+        ended_because,impersonator_id,impersonation_reason,hook_claims}',
+      '{user_id,device_id,impersonator_session_id}', 'delete'),
     (33, 'freehold.login_challenges', null, 'x.user_id = $1', null, '{}',
-      '{token_hash,user_id,guard,client,audience,device,amr,failures,created_at,expires_at,used_at}', 'delete'),
+      '{token_hash,user_id,guard,client,audience,device,amr,risk_id,code_hash,failures,created_at,expires_at,used_at}', 'delete'),
     (34, 'freehold.totp_factors', 'authenticator_app', 'x.user_id = $1', null,
       '{created_at,enabled_at}', '{user_id,secret_encrypted,last_step}', 'delete'),
     (35, 'freehold.backup_codes', 'backup_codes', 'x.user_id = $1', null, '{created_at,used_at}', '{code_mac,user_id}', 'delete'),
@@ -1932,7 +3307,11 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     (39, 'freehold.login_attempts', 'login_attempts', 'x.user_id = $1',
       'x.identifier = any ($2) or x.user_id is null and exists (
         select from unnest($3) n (network) where right(x.guard, length(n.network) + 1) = '':'' || n.network)',
-      '{identifier,state,created_at}', '{id,user_id,key,guard,hash_parameters}', 'delete'),
+      '{identifier,state,created_at}', '{id,user_id,key,guard,network,hash_parameters}', 'delete'),
+    (39, 'freehold.risk_attempts', 'assessed_logins', 'x.user_id = $1', 'x.user_id is null and x.network = any ($3)',
+      array['kind', 'agent', 'network', 'asn', 'country', 'latitude', 'longitude', 'score',
+        'access.risk_reasons(x.strengths) as reasons', 'outcome', 'created_at', 'seen_at'],
+      '{id,user_id,device,strengths}', 'delete'),
     (40, 'freehold.lockouts', 'lockouts', 'strpos(concat_ws('' '', x.key, x.parent), $1::text) > 0',
       'starts_with(x.key, ''unknown:'') and exists (
         select from unnest($3) n (network) where right(x.key, length(n.network) + 1) = '':'' || n.network)',
@@ -2068,6 +3447,16 @@ begin
       for update skip locked
     )
     returning 1
+  ), risked as (
+    delete from freehold.risk_attempts
+    where id in (
+      select r.id
+      from freehold.risk_attempts r
+      where r.created_at < now() - make_interval(days => (select t.risk_days from freehold.tenant t))
+      limit at_most
+      for update skip locked
+    )
+    returning 1
   ), invited as (
     delete from freehold.invitations
     where id in (
@@ -2150,6 +3539,7 @@ begin
       (select count(*) from remembered),
       (select count(*) from ended),
       (select count(*) from registered),
+      (select count(*) from risked),
       (select count(*) from invited),
       (select count(*) from refreshed),
       (select count(*) from dropped),
@@ -2224,6 +3614,534 @@ begin
   return most;
 end $$;
 --> statement-breakpoint
+-- {weights, thresholds, from, attempts, is_cut, before, after}, and of both {suspicious, stopped, annoyed}. Stopped is what
+-- reaches the second threshold; annoyed are those of them who did come in then, by a second step or without one. Each is
+-- {attempts, people, first}: the first few of the people, who were stopped most, with the reasons.
+create or replace function access.rehearse_risk(weights jsonb, thresholds jsonb, at_most integer, people integer) returns jsonb
+language plpgsql stable security definer set plan_cache_mode = force_custom_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant;
+  wanted jsonb;
+  suspicious integer;
+  stop integer;
+  is_named boolean := 'user:read' = any (access.held_everywhere(null));
+  before_weights integer[];
+  after_weights integer[];
+  answer jsonb;
+begin
+  if access.permission() is distinct from 'setting:update' then
+    perform access.refuse('forbidden', 'Rehearsing settings of risk needs setting:update.');
+  elsif access.scope() <> 'all' then
+    perform access.refuse('forbidden', 'This needs access to the whole tenant.');
+  end if;
+  select * into strict t from freehold.tenant;
+  wanted := t.risk_weights || coalesce(weights, '{}');
+  suspicious := coalesce((thresholds ->> 'suspicious')::integer, t.risk_suspicious);
+  stop := coalesce((thresholds ->> 'stop')::integer, t.risk_stop);
+  before_weights := access.risk_weights(t.risk_weights);
+  after_weights := access.risk_weights(wanted);
+  if (select sum(w.weight) from unnest(after_weights) w (weight)) = 0 then
+    perform access.refuse('invalid_request', 'must not sum to nothing', 'weights');
+  elsif stop < suspicious then
+    perform access.refuse('invalid_request', 'must be at least the threshold suspicious', 'thresholds/stop');
+  end if;
+  with newest as materialized (
+    select r.user_id, r.created_at, r.strengths, r.outcome in ('allowed', 'passed') as came_in
+    from freehold.risk_attempts r
+    where r.created_at > now() - interval '30 days' and r.kind <> 'foreign_token'
+    order by r.created_at desc
+    limit at_most + 1
+  ), alike as materialized (
+    select n.user_id, n.strengths, n.came_in, count(*) as attempts
+    from (select * from newest limit at_most) n
+    group by n.user_id, n.strengths, n.came_in
+  ), scores as materialized (
+    -- Of thousands of attempts few are unlike each other. Without a sign the score is nothing under any weights.
+    select d.strengths, access.risk_reasons(d.strengths) as reasons,
+      access.risk_score(d.strengths, before_weights) as score_before,
+      access.risk_score(d.strengths, after_weights) as score_after
+    from (select distinct strengths from alike) d
+    where 0 < any (d.strengths)
+  ), persons as materialized (
+    select w.side, g.name, a.user_id, sum(a.attempts) as attempts, max(w.score) as highest,
+      row_number() over (partition by w.side, g.name order by sum(a.attempts) desc, max(w.score) desc, a.user_id) as place
+    from alike a
+      join scores s on s.strengths = a.strengths
+      cross join lateral (
+        values ('before', s.score_before, t.risk_suspicious, t.risk_stop), ('after', s.score_after, suspicious, stop)
+      ) w (side, score, suspicious, stop)
+      cross join lateral (
+        values ('suspicious', w.score >= w.suspicious), ('stopped', w.score >= w.stop),
+          ('annoyed', w.score >= w.stop and a.came_in)
+      ) g (name, is_in)
+    where g.is_in
+    group by w.side, g.name, a.user_id
+  ), first as materialized (
+    select p.side, p.name, p.place, jsonb_build_object(
+      'person', substr(encode(access.mac('risk:' || p.user_id), 'hex'), 1, 16),
+      'user_id', case when is_named then p.user_id end,
+      'attempts', p.attempts,
+      'highest_score', p.highest,
+      'reasons', (
+        select jsonb_agg(distinct r.name)
+        from alike a
+          join scores s on s.strengths = a.strengths
+          cross join unnest(s.reasons) r (name)
+        where a.user_id = p.user_id
+          and case p.side when 'before' then s.score_before else s.score_after end >= case
+            when p.name = 'suspicious' then case p.side when 'before' then t.risk_suspicious else suspicious end
+            else case p.side when 'before' then t.risk_stop else stop end
+          end
+          and (a.came_in or p.name <> 'annoyed'))) as who
+    from persons p
+    where p.place <= people
+  ), told as (
+    select p.side, p.name, jsonb_build_object(
+      'attempts', sum(p.attempts),
+      'people', count(*),
+      'first', (
+        select jsonb_agg(f.who order by f.place) from first f where f.side = p.side and f.name = p.name)) as what
+    from persons p
+    group by p.side, p.name
+  )
+  select jsonb_build_object(
+    'from', to_char(
+      coalesce((select min(n.created_at) from newest n), now()) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+    'attempts', least((select count(*) from newest), at_most),
+    'is_cut', (select count(*) from newest) > at_most,
+    'weights', wanted,
+    'thresholds', jsonb_build_object('suspicious', suspicious, 'stop', stop),
+    'before', access.rehearsed((select jsonb_object_agg(d.name, d.what) from told d where d.side = 'before')),
+    'after', access.rehearsed((select jsonb_object_agg(d.name, d.what) from told d where d.side = 'after')))
+  into answer;
+  return answer;
+end $$;
+--> statement-breakpoint
+create or replace function access.rehearsed(told jsonb) returns jsonb
+language sql immutable
+return (
+  select jsonb_object_agg(g.name, coalesce(told -> g.name, '{"attempts": 0, "people": 0, "first": []}'))
+  from (values ('suspicious'), ('stopped'), ('annoyed')) g (name));
+--> statement-breakpoint
+-- The network of an address, as lockouts have it; null: not known, which is no network that requests share.
+create or replace function access.risk_network(address text) returns text
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select nullif(access.login_network(address), 'unknown')
+$$;
+--> statement-breakpoint
+-- As many of the past as are compared: the newest.
+create or replace function access.risk_past(subject uuid, t freehold.tenant) returns freehold.risk_attempts[]
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(array_agg(h.attempt), '{}')
+  from (
+    select r as attempt
+    from freehold.risk_attempts r
+    where r.user_id = subject
+      and r.outcome in ('allowed', 'passed')
+      and r.created_at > now() - make_interval(days => t.risk_days)
+    order by r.created_at desc
+    limit 100
+  ) h
+$$;
+--> statement-breakpoint
+-- A login or refresh of now, with its strengths and its score. `device` is the one that is proven; null: none. Where `request`
+-- says `breached`, the Worker asked: true, false, or null where the list did not answer.
+create or replace function access.assess_risk(
+  u freehold.users,
+  t freehold.tenant,
+  kind text,
+  request jsonb,
+  device uuid
+) returns freehold.risk_attempts
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  here freehold.risk_attempts;
+  past freehold.risk_attempts[] := access.risk_past(u.id, t);
+  failures integer := 0;
+  accounts integer;
+begin
+  here.id := gen_random_uuid();
+  here.user_id := u.id;
+  here.kind := assess_risk.kind;
+  here.device := assess_risk.device;
+  here.agent := left(request ->> 'agent', 255);
+  here.network := access.risk_network(request ->> 'address');
+  here.asn := (request ->> 'asn')::bigint;
+  here.country := left(request ->> 'country', 2);
+  here.latitude := round((request ->> 'latitude')::numeric, 2);
+  here.longitude := round((request ->> 'longitude')::numeric, 2);
+  here.created_at := now();
+  here.seen_at := now();
+  if assess_risk.kind = 'login' then
+    -- Those of strangers do not count against a known device, as with lockouts.
+    select count(*) into failures
+    from freehold.login_attempts a
+    where a.key = 'login:' || u.id
+      and a.state = 'failed'
+      and a.created_at > now() - interval '1 hour'
+      and a.created_at > coalesce((select max(h.created_at) from unnest(past) h), '-infinity')
+      and (assess_risk.device is null or a.guard = access.login_guard(u.id, assess_risk.device, request));
+  end if;
+  select count(distinct x.key) into accounts
+  from (
+    select a.key
+    from freehold.login_attempts a
+    where a.network = here.network
+      and a.created_at > now() - interval '1 hour'
+      and a.state in ('failed', 'refused')
+      and a.key <> 'login:' || u.id
+    order by a.created_at desc
+    limit 200
+  ) x;
+  here.strengths := access.risk_strengths(
+    here,
+    past,
+    failures,
+    accounts,
+    exists (
+      select
+      from freehold.risk_attempts f
+      where f.kind = 'foreign_token' and f.network = here.network and f.created_at > now() - interval '1 hour'),
+    coalesce((request ->> 'breached')::boolean, false)
+  );
+  here.score := access.risk_score(here.strengths, access.risk_weights(t.risk_weights));
+  perform set_config('access.risk', here.score::text, true);
+  return here;
+end $$;
+--> statement-breakpoint
+-- Keeps it with what became of it. From the first threshold on the audit and the user are told; the actor is set.
+create or replace function access.keep_risk(here freehold.risk_attempts, t freehold.tenant, outcome text, request jsonb) returns void
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  reasons text[] := access.risk_reasons(here.strengths);
+begin
+  if not request ? 'breached' or request ->> 'breached' is not null then
+    null;
+  else
+    -- The list of breached passwords did not answer: nothing was counted, and the entry says so.
+    reasons := reasons || 'breached_password_unknown'::text;
+  end if;
+  here.outcome := keep_risk.outcome;
+  insert into freehold.risk_attempts select (here).*;
+  if here.score >= t.risk_suspicious then
+    perform access.record(
+      'SUSPICIOUS_ACTIVITY', here.kind, 'user', here.user_id::text, null,
+      jsonb_strip_nulls(jsonb_build_object(
+        'reason', 'risk', 'reasons', to_jsonb(reasons), 'outcome', outcome,
+        'city', left(request ->> 'city', 120), 'country', here.country)),
+      here.score
+    );
+    perform access.notify(
+      here.user_id,
+      case outcome when 'refused' then 'login_refused' else 'suspicious_activity' end,
+      jsonb_strip_nulls(jsonb_build_object(
+        'reasons', array_to_string(access.risk_reasons(here.strengths), ','),
+        'device', here.agent, 'city', left(request ->> 'city', 120), 'country', here.country))
+    );
+  end if;
+end $$;
+--> statement-breakpoint
+-- What access.enter returned; of one that was too risky what a proof that was wrong is answered: {outcome: refused, mail,
+-- is_known}. It is counted as one on the lockout `guard`, so that nobody tries on, or measures it; null: nothing is counted.
+create or replace function access.unless_risky(t freehold.tenant, u freehold.users, guard text, entered jsonb) returns jsonb
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+begin
+  if entered ->> 'outcome' <> 'too_risky' then
+    return entered;
+  end if;
+  if guard is not null then
+    perform access.count_failures(t, 'login:' || u.id, guard, 1);
+  end if;
+  perform access.record_failure(
+    'LOGIN_FAILED', 'login', 'user', u.id::text, 'too_risky', false, jsonb_build_object('reason', 'too_risky'), 20
+  );
+  return jsonb_build_object('outcome', 'refused', 'mail', access.has_enqueued_mail(), 'is_known', true);
+end $$;
+--> statement-breakpoint
+create or replace function access.pass_risk(attempt uuid, device uuid) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.risk_attempts r
+  set outcome = 'passed', device = coalesce(pass_risk.device, r.device)
+  where r.id = attempt and r.outcome = 'challenged'
+$$;
+--> statement-breakpoint
+-- Whether a refresh must not go on: then its session ends, and a new login is asked for what logins are asked for. One from
+-- where its session was opened is like it, and costs one look; that it was seen is noted once an hour. A previous release
+-- says nothing of the place.
+create or replace function access.refresh_is_stopped(
+  u freehold.users,
+  t freehold.tenant,
+  s freehold.sessions,
+  request jsonb
+) returns boolean
+language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  is_same_agent boolean := left(request ->> 'agent', 255) is not distinct from s.device;
+  here freehold.risk_attempts;
+  is_stopped boolean;
+begin
+  if is_same_agent
+    and left(request ->> 'address', 64) is not distinct from s.address
+    and (not request ? 'country' or left(request ->> 'country', 2) is not distinct from s.country)
+  then
+    perform access.see_place(u.id, access.risk_network(s.address));
+    return false;
+  end if;
+  here := access.assess_risk(u, t, 'refresh', request, case when is_same_agent then s.device_id end);
+  here.device := s.device_id;
+  if access.risk_reasons(here.strengths) = '{}' then
+    perform access.see_place(u.id, here.network);
+    return false;
+  end if;
+  is_stopped := here.score >= t.risk_stop and t.risk_action <> 'none';
+  perform access.set_audit_actor(u.id, u.username, request);
+  perform access.keep_risk(here, t, case when is_stopped then 'refused' else 'allowed' end, request);
+  return is_stopped;
+end $$;
+--> statement-breakpoint
+-- Notes that a user was seen in a network where they were before.
+create or replace function access.see_place(subject uuid, network text) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  update freehold.risk_attempts r
+  set seen_at = now()
+  where r.id = (
+      select x.id
+      from (
+        select *
+        from freehold.risk_attempts y
+        where y.user_id = subject
+        order by y.created_at desc
+        limit 50
+      ) x
+      where x.network = see_place.network and x.outcome in ('allowed', 'passed')
+      order by x.created_at desc
+      limit 1
+    )
+    and r.seen_at < now() - interval '1 hour'
+$$;
+--> statement-breakpoint
+-- Once in an hour and network is enough, however many are shown; of those that are shown at once each may make a row.
+create or replace function access.note_foreign_token(request jsonb) returns void
+language sql volatile set search_path = pg_catalog, pg_temp as $$
+  insert into freehold.risk_attempts (id, kind, network, outcome)
+  select gen_random_uuid(), 'foreign_token', n.network, 'noted'
+  from (select access.risk_network(request ->> 'address')) n (network)
+  where n.network is not null and not exists (
+    select
+    from freehold.risk_attempts f
+    where f.kind = 'foreign_token' and f.network = n.network and f.created_at > now() - interval '1 hour')
+$$;
+--> statement-breakpoint
+-- Whoever sets it otherwise makes an entry of their own transaction look riskier, or less so.
+create or replace function access.noted_risk() returns integer
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select coalesce(nullif(current_setting('access.risk', true), '')::integer, 0)
+$$;
+--> statement-breakpoint
+-- A release that knows another sign appends it: what was kept before has none of it.
+create or replace function access.risk_signs() returns text[]
+language sql immutable
+return array['new_device', 'new_country', 'new_network', 'impossible_travel', 'failures', 'unusual_hour',
+  'foreign_token', 'many_accounts', 'breached_password'];
+--> statement-breakpoint
+-- Kilometres between two places on the ground.
+create or replace function access.distance_km(
+  latitude double precision,
+  longitude double precision,
+  other_latitude double precision,
+  other_longitude double precision
+) returns double precision
+language sql immutable strict
+return 2 * 6371 * asin(sqrt(least(1,
+  sind((other_latitude - latitude) / 2) ^ 2
+    + cosd(latitude) * cosd(other_latitude) * sind((other_longitude - longitude) / 2) ^ 2)));
+--> statement-breakpoint
+-- `past` are logins and refreshes of the user that were let in, in any order. Without one nothing is new. `failures` are wrong
+-- passwords just before, and `accounts` those of others that were tried from the same network, within the hour.
+-- A device that its token proves is known; a program, or a browser without its cookie, half as much as it may be another one
+-- of the same make. A network is new when its owner is, because addresses change. Travel is impossible faster than airliners
+-- (900 km/h), over at least 500 km, because a network is found no better than that. An hour of the day (UTC) is unusual when
+-- there was no login within two hours of it, of at least 20 over 5 days.
+create or replace function access.risk_strengths(
+  here freehold.risk_attempts,
+  past freehold.risk_attempts[],
+  failures integer,
+  accounts integer,
+  has_foreign boolean,
+  is_breached boolean
+) returns integer[]
+language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+declare
+  p record;
+  hour integer := floor(date_part('epoch', here.created_at) / 3600)::integer + 2;
+  kilometres double precision;
+  hours double precision;
+begin
+  select
+    count(*) as times,
+    bool_or(here.device is not null and h.device = here.device) as is_known_device,
+    bool_or(h.agent is not distinct from here.agent) as is_known_agent,
+    bool_or(h.agent is not distinct from here.agent and h.country is not distinct from here.country) as is_known_alike,
+    bool_or(h.country = here.country) as is_known_country,
+    bool_or(h.country is not null) as has_countries,
+    bool_or(h.network = here.network or h.asn = here.asn) as is_known_network,
+    bool_or(h.network is not null) as has_networks,
+    count(*) filter (where h.kind = 'login') as logins,
+    max(h.created_at) - min(h.created_at) as span,
+    -- Hours since 1970, two more than that of now: 0 to 4 of a day are within two hours of it.
+    bool_or(h.kind = 'login' and (hour - floor(date_part('epoch', h.created_at) / 3600)::integer) % 24 <= 4) as is_near_hour,
+    max(h.seen_at) filter (where h.latitude is not null) as last_at
+  into p
+  from unnest(past) h;
+  if here.latitude is not null and p.last_at is not null then
+    select access.distance_km(here.latitude, here.longitude, h.latitude, h.longitude) into kilometres
+    from unnest(past) h
+    where h.seen_at = p.last_at and h.latitude is not null
+    limit 1;
+  end if;
+  hours := greatest(extract(epoch from here.created_at - p.last_at) / 3600, 1.0 / 60);
+  return array[
+    case
+      when p.times = 0 or p.is_known_device or p.is_known_alike then 0
+      when p.is_known_agent then 50
+      else 100
+    end,
+    case when here.country is not null and p.has_countries and not coalesce(p.is_known_country, false) then 100 else 0 end,
+    case when here.network is not null and p.has_networks and not coalesce(p.is_known_network, false) then 100 else 0 end,
+    case when kilometres >= 500 and kilometres / hours > 900 then 100 else 0 end,
+    least(100, 34 * greatest(coalesce(failures, 0) - 1, 0)),
+    case when here.kind = 'login' and p.logins >= 20 and p.span >= interval '5 days' and not p.is_near_hour then 100 else 0 end,
+    case when has_foreign then 100 else 0 end,
+    case when accounts >= 3 then least(100, 20 * (accounts - 2)) else 0 end,
+    case when is_breached then 100 else 0 end
+  ];
+end $$;
+--> statement-breakpoint
+-- Strengths that an older release kept are fewer than there are weights.
+create or replace function access.risk_score(strengths integer[], weights integer[]) returns integer
+language sql immutable
+return least(100, (select coalesce(sum(s.strength * s.weight), 0) from unnest(strengths, weights) s (strength, weight)) / 100)::integer;
+--> statement-breakpoint
+create or replace function access.risk_reasons(strengths integer[]) returns text[]
+language sql immutable
+return array(
+  select s.name
+  from unnest(access.risk_signs(), strengths) with ordinality s (name, strength, place)
+  where s.strength > 0
+  order by s.place);
+--> statement-breakpoint
+-- The weights of the settings, in the order of the signs.
+create or replace function access.risk_weights(named jsonb) returns integer[]
+language sql immutable
+return array(
+  select coalesce((named ->> s.name)::integer, 0)
+  from unnest(access.risk_signs()) with ordinality s (name, place)
+  order by s.place);
+--> statement-breakpoint
+-- What contradicts itself in the settings after an update that touches it, as access.check_settings has it.
+create or replace function access.risk_faults(was freehold.tenant, is_now freehold.tenant) returns jsonb
+language sql immutable
+return case
+  when (was.risk_weights, was.risk_suspicious, was.risk_stop) = (is_now.risk_weights, is_now.risk_suspicious, is_now.risk_stop)
+    then '[]'
+  else
+    case when (select sum(w.weight) from unnest(access.risk_weights(is_now.risk_weights)) w (weight)) > 0 then '[]'
+      else '[{"field": "risk_weights", "said": "must not sum to nothing: to stop no login, set risk_action to none"}]'
+    end::jsonb
+    || case
+      when is_now.risk_stop >= is_now.risk_suspicious then '[]'
+      when was.risk_stop <> is_now.risk_stop then '[{"field": "risk_stop", "said": "must be at least risk_suspicious"}]'
+      else '[{"field": "risk_suspicious", "said": "must be at most risk_stop"}]'
+    end::jsonb
+end;
+--> statement-breakpoint
+-- Refuses an update that leaves settings which contradict each other: all of them at once, and of each two the one that
+-- this update changes. What contradicted itself before, and is not touched, stays: a tenant that was set so once can
+-- still change everything else.
+create or replace function access.check_settings(was freehold.tenant, is_now freehold.tenant) returns void
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+  idle text := case when is_now.idle_minutes is null then 'idle_days' else 'idle_minutes' end;
+  -- In how many of the unit of `idle` a day has.
+  a_day integer := case when is_now.idle_minutes is null then 1 else 1440 end;
+  faults jsonb;
+begin
+  -- `low` must be at most `high`, in which one is `times` of `low`.
+  select jsonb_agg(
+    case
+      when p.low_changed then jsonb_build_object('field', p.low, 'said', (select format(
+        'must be at most %s while %s is %s: to set more, change both in one request',
+        p.high_value * p.times, p.high, p.high_value)))
+      else jsonb_build_object('field', p.high, 'said', (select format(
+        'must be at least %s while %s is %s: to set less, change both in one request',
+        ceil(p.low_value::numeric / p.times), p.low, p.low_value)))
+    end
+    order by p.low)
+  into faults
+  from (
+    values
+      (idle, coalesce(is_now.idle_minutes, is_now.idle_days), access.idle_limit(is_now) <> access.idle_limit(was),
+        'session_days', is_now.session_days, is_now.session_days <> was.session_days, a_day),
+      ('password_warning_days', is_now.password_warning_days, is_now.password_warning_days <> was.password_warning_days,
+        'password_days', nullif(is_now.password_days, 0), is_now.password_days <> was.password_days, 1),
+      ('password_unique', is_now.password_unique, is_now.password_unique <> was.password_unique,
+        'password_min_length', is_now.password_min_length, is_now.password_min_length <> was.password_min_length, 1)
+  ) p (low, low_value, low_changed, high, high_value, high_changed, times)
+  where p.low_value > p.high_value * p.times
+    and (p.low_changed or p.high_changed);
+  faults := coalesce(faults, '[]') || access.risk_faults(was, is_now);
+  if faults <> '[]' then
+    perform access.refuse_fields(faults);
+  end if;
+end $$;
+--> statement-breakpoint
+-- Creates the users of some lines, in their order, each of them or not at all. Returns what access.import_user says
+-- of each line. The batch is recorded with how many lines were imported and how many not; `refused` of them the Worker
+-- did not pass on. With `earlier` it is one of a dry run, which does the same and then undoes all of it: {names, places},
+-- what the batches before this one would have taken: usernames, and by the id of a role how many places in it,
+-- and `users`, how many are active.
+create or replace function access.import_batch(lines jsonb, refused integer, earlier jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  line jsonb;
+  results jsonb[] := '{}';
+  names text[] := array(select jsonb_array_elements_text(earlier -> 'names'));
+begin
+  if access.permission() is distinct from 'user:create' then
+    perform access.refuse('forbidden', 'Importing users needs user:create.');
+  end if;
+  -- One import after another: two that name the same users in different orders would wait for each other.
+  perform pg_advisory_xact_lock(hashtext('access.import_users'));
+  begin
+    -- Read by access.places_taken and access.earlier_users.
+    perform
+      set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true),
+      set_config('access.earlier_users', coalesce(earlier ->> 'users', ''), true),
+      access.pass_hook('user.create');
+    for line in
+      select e.value
+      from jsonb_array_elements(lines) with ordinality e (value, place)
+      order by e.place
+    loop
+      results := results || access.import_user(line, names);
+    end loop;
+    if earlier is not null then
+      raise exception using errcode = 'FH001', message = 'undone';
+    end if;
+  exception when sqlstate 'FH001' then
+    null;
+  end;
+  if earlier is null then
+    perform access.record('USERS_IMPORTED', 'import', 'user', null, null, (
+      select jsonb_build_object(
+        'lines', refused + count(*),
+        'created', count(*) filter (where r ? 'id'),
+        'failed', refused + count(*) filter (where not r ? 'id'))
+      from unnest(results) r));
+  end if;
+  return to_jsonb(results);
+end $$;
+--> statement-breakpoint
 -- The greatest number that an event has.
 create or replace function access.newest_seq() returns bigint
 language sql stable set search_path = pg_catalog, pg_temp as $$
@@ -2231,12 +4149,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 --> statement-breakpoint
 -- The secrets to sign with, the newest first, as the Worker encrypted them.
-create or replace function access.webhook_secrets(w freehold.webhooks) returns jsonb
+create or replace function access.signing_secrets(secret text, former text, former_until timestamptz) returns jsonb
 language sql stable
 return case
-  when w.former_until > now() then jsonb_build_array(w.secret_encrypted, w.former_secret_encrypted)
-  else jsonb_build_array(w.secret_encrypted)
+  when signing_secrets.former_until > now() then jsonb_build_array(secret, former)
+  else jsonb_build_array(secret)
 end;
+--> statement-breakpoint
+create or replace function access.webhook_secrets(w freehold.webhooks) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.signing_secrets(w.secret_encrypted, w.former_secret_encrypted, w.former_until)
+$$;
 --> statement-breakpoint
 -- Claims at most so many webhooks: [{id, lease, url, secrets}]. Those that work come before those that fail.
 create or replace function access.claim_webhooks(tenant_id uuid, system_key text, at_most integer) returns jsonb
@@ -2416,8 +4339,8 @@ begin
     end if;
     -- To pause one, anybody may who may change settings.
     if tg_op = 'INSERT'
-      or (new.url, new.kinds, new.includes_details, new.secret_encrypted)
-        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted)
+      or (new.url, new.kinds, new.includes_details, new.secret_encrypted, new.public_key)
+        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted, old.public_key)
       or old.is_paused and not new.is_paused
     then
       perform access.must_export();
@@ -2498,11 +4421,23 @@ begin
   return result;
 end $$;
 --> statement-breakpoint
+CREATE TRIGGER audit_insert AFTER INSERT ON freehold.hooks REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('hook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_update AFTER UPDATE ON freehold.hooks REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('hook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+CREATE TRIGGER audit_delete AFTER DELETE ON freehold.hooks REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('hook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.webhooks REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.webhooks REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('webhook', '{secret_encrypted,former_secret_encrypted}', '{updated_at}', '{id}');
+--> statement-breakpoint
+create trigger ask_hook after insert on freehold.users
+  for each row execute function access.ask_about_user();
+--> statement-breakpoint
+create trigger before_hook before insert or update on freehold.hooks
+  for each row execute function access.before_hook();
 --> statement-breakpoint
 create trigger after_new_session after insert on freehold.sessions
   for each row when (new.impersonator_id is null) execute function access.after_new_session();
@@ -2518,6 +4453,19 @@ create trigger before_webhook before insert or update on freehold.webhooks
 --> statement-breakpoint
 create trigger after_webhook after insert or update on freehold.webhooks
   for each row execute function access.after_webhook();
+--> statement-breakpoint
+create policy make on freehold.hooks for insert
+  with check ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+-- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
+create policy read on freehold.hooks for select
+  using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy change on freehold.hooks for update
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
+--> statement-breakpoint
+create policy remove on freehold.hooks for delete
+  using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
 --> statement-breakpoint
 -- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
 create policy read on freehold.webhooks for select
@@ -2550,44 +4498,85 @@ revoke execute
     access.answer(uuid,jsonb,text[],timestamp with time zone),
     access.answer_many(uuid,jsonb,text[],timestamp with time zone),
     access.ask(jsonb,timestamp with time zone),
+    access.ask_about_invitation(freehold.invitations,uuid),
+    access.ask_about_login(freehold.users,jsonb,text,text),
+    access.ask_about_user(),
+    access.ask_hook(text,text,jsonb),
+    access.assess_risk(freehold.users,freehold.tenant,text,jsonb,uuid),
+    access.before_hook(),
     access.before_webhook(),
+    access.begin_hook_test(uuid),
     access.begin_webhook_test(uuid),
+    access.can_challenge(freehold.users,text,jsonb),
+    access.challenge(freehold.users,bytea,jsonb,text,text,text,uuid,uuid),
     access.checkpoint_soon(uuid,text),
     access.claim_webhooks(uuid,text,integer),
     access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.deciders(freehold.delegations),
+    access.distance_km(double precision,double precision,double precision,double precision),
     access.end_webhook_test(uuid,jsonb),
+    access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid,boolean,uuid),
     access.event_type(text,text,text),
     access.events_between(bigint,bigint,boolean,text[]),
+    access.hook_answered(uuid,text,jsonb),
+    access.hook_answers(),
+    access.hook_target(uuid,text,uuid),
     access.is_wanted(text,text[]),
+    access.keep_risk(freehold.risk_attempts,freehold.tenant,text,jsonb),
     access.mail_notifications(integer),
     access.matrix_rows(uuid[],uuid[],timestamp with time zone),
+    access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb,boolean,integer),
     access.must_export(),
+    access.must_hear_all(),
     access.new_notifications(timestamp with time zone),
     access.newest_seq(),
     access.next_seq(bigint),
+    access.note_foreign_token(jsonb),
+    access.noted_risk(),
     access.notification_kind(text),
     access.notification_preferences(),
     access.notifications_due(),
     access.notify(uuid,text,jsonb,uuid,text,text,boolean),
     access.notify_of_mail(text,uuid,jsonb),
     access.number_events(),
+    access.obey_hook(text,text,jsonb),
+    access.open_session(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,integer,uuid,jsonb),
     access.own_notifications(boolean,timestamp with time zone,uuid,integer),
+    access.pass_hook(text),
+    access.pass_risk(uuid,uuid),
     access.past_or_now(timestamp with time zone,text),
     access.purge_told(integer),
     access.read_events(bigint,integer,boolean),
     access.read_notification(uuid),
     access.read_notifications(),
     access.record_deliveries(uuid,jsonb,integer),
+    access.record_failed_hook(jsonb),
+    access.refresh_is_stopped(freehold.users,freehold.tenant,freehold.sessions,jsonb),
+    access.rehearse_risk(jsonb,jsonb,integer,integer),
+    access.rehearsed(jsonb),
     access.replay_webhook(uuid,bigint),
     access.require_room(freehold.invitations,access.limits),
     access.ring_own(),
+    access.risk_faults(freehold.tenant,freehold.tenant),
+    access.risk_network(text),
+    access.risk_past(uuid,freehold.tenant),
+    access.risk_reasons(integer[]),
+    access.risk_score(integer[],integer[]),
+    access.risk_signs(),
+    access.risk_strengths(freehold.risk_attempts,freehold.risk_attempts[],integer,integer,boolean,boolean),
+    access.risk_weights(jsonb),
+    access.see_place(uuid,text),
     access.set_notification_preferences(jsonb),
     access.shown_notification(freehold.notifications),
+    access.signing_secrets(text,text,timestamp with time zone),
+    access.take_hook_answers(jsonb),
+    access.target_of_hook(uuid),
     access.tell_of_license(),
     access.today(),
+    access.unless_risky(freehold.tenant,freehold.users,text,jsonb),
     access.unread_notifications(),
     access.usual_notification_preferences(),
+    access.verify_mailed_code(uuid,text,bytea,bytea,bytea,jsonb,jsonb),
     access.webhook_secrets(freehold.webhooks),
     access.webhook_to_change(uuid),
     access.webhook_window(freehold.webhooks,bigint,bigint),
@@ -2595,7 +4584,11 @@ revoke execute
     access.why_not(uuid,jsonb,jsonb,text[],timestamp with time zone)
   from public;
 --> statement-breakpoint
-grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted), select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted)
+grant delete, insert (id, act, url, on_failure, is_paused, secret_encrypted), select (id, act, url, on_failure, is_paused, created_at, updated_at), update (url, on_failure, is_paused, secret_encrypted)
+  on freehold.hooks
+  to freehold_app;
+--> statement-breakpoint
+grant delete, insert (id, url, kinds, includes_details, is_paused, secret_encrypted, public_key), select (id, url, kinds, includes_details, is_paused, paused_because, public_key, created_at, updated_at), update (url, kinds, includes_details, is_paused, secret_encrypted, public_key)
   on freehold.webhooks
   to freehold_app;
 --> statement-breakpoint
@@ -2607,18 +4600,21 @@ grant select (webhook_id, delivered_seq, failures, failing_since, next_at)
   on freehold.webhook_progress
   to freehold_app;
 --> statement-breakpoint
-grant update (notification_days)
+grant update (notification_days, risk_weights, risk_suspicious, risk_stop, risk_action, risk_breached, risk_days)
   on freehold.tenant
   to freehold_app;
 --> statement-breakpoint
 grant execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb,jsonb),
     access.ask(jsonb,timestamp with time zone),
+    access.begin_hook_test(uuid),
     access.begin_webhook_test(uuid),
     access.checkpoint_soon(uuid,text),
     access.claim_webhooks(uuid,text,integer),
     access.continue_webhook(uuid,text,uuid,uuid,jsonb,bigint,boolean),
     access.end_webhook_test(uuid,jsonb),
+    access.hook_answered(uuid,text,jsonb),
+    access.hook_target(uuid,text,uuid),
     access.matrix_rows(uuid[],uuid[],timestamp with time zone),
     access.new_notifications(timestamp with time zone),
     access.notification_preferences(),
@@ -2626,7 +4622,9 @@ grant execute
     access.read_events(bigint,integer,boolean),
     access.read_notification(uuid),
     access.read_notifications(),
+    access.rehearse_risk(jsonb,jsonb,integer,integer),
     access.replay_webhook(uuid,bigint),
     access.set_notification_preferences(jsonb),
-    access.unread_notifications()
+    access.unread_notifications(),
+    access.verify_mailed_code(uuid,text,bytea,bytea,bytea,jsonb,jsonb)
   to freehold_app;

@@ -2,43 +2,15 @@
  * Verifies an export of the audit against checkpoints, without any account. Threat: somebody who can write the database changes,
  * removes or invents entries, also those of before the export was made. Whoever kept the checkpoints sees it: each is a hash of the
  * one before it and of its entries, which are all in a whole export. An entry of which the checkpoint is not whole proves nothing.
- *
- * Repeats what src/audit/checkpoints.sql and src/audit/audit.sql hash; test/dev/audit.node.test.ts holds the two together.
  */
-import { createHash } from 'node:crypto'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { Discrepancy } from '../../src/audit/verify.ts'
 import { type Checkpoint, fault, faultsOf, micros, readCheckpoints, SKEW_MICROSECONDS } from './audit-checkpoints.ts'
+import { AuditEntry, Detail, detailHash, type Entry, entryForm, erasedBy, hashOf, whole } from './audit-forms.ts'
 import { Failure } from './failure.ts'
-import { jsonbText, Numeral, parseExactly } from './jsonb.ts'
+import { parseExactly } from './jsonb.ts'
 
-const whole = z.instanceof(Numeral).transform(({ text }) => Number(text))
-const text = z.string().nullable()
-const state = z.record(z.string(), z.unknown()).nullable()
-const Row = z.object({
-  id: z.uuid(),
-  at: z.iso.datetime(),
-  user_id: text,
-  activity_type: z.string(),
-  action: z.string(),
-  resource_type: z.string(),
-  resource_id: text,
-  risk_score: whole,
-  trace_id: text,
-  user_name: text,
-  address: text,
-  agent: text,
-  method: text,
-  path: text,
-  before: state,
-  after: state,
-  api_key_id: text,
-  impersonator_id: text,
-  xid: whole,
-  checkpoint: whole.nullable(),
-  detail_hash: z.string(),
-  salt: text,
-})
+const Row = AuditEntry.extend(Detail.shape).extend({ checkpoint: whole.nullable() })
 type Row = z.infer<typeof Row>
 
 /**
@@ -57,8 +29,6 @@ export type FileVerification = {
   erased: number
   faults: Discrepancy[]
 }
-
-type Entry = { xid: number; id: string; form: string }
 
 /**
  * Verifies the lines of an export. `is_filtered`: entries may be missing from it, and nothing is said of them. Keeps in memory the
@@ -89,7 +59,8 @@ export async function verifyFile(
   for await (const line of lines) {
     if (line === '') continue
     const row = rowOf(line, ++count.entries)
-    for (const id of erasedBy(row)) erasures.add(id)
+    // One that no checkpoint proves excuses nothing.
+    if (row.checkpoint !== null) for (const id of erasedBy(row, row)) erasures.add(id)
     if (row.salt === null && !hasDetail(row)) gone.push(row)
     // A detail without its salt is there to pass unseen.
     else if (row.salt === null)
@@ -165,17 +136,6 @@ export async function verifyFile(
   }
 }
 
-/**
- * The entries whose details an entry says were erased: those that its own detail names, or in earlier releases the one that its
- * resource_id is. An erasure that no checkpoint proves, or whose detail is not as it was written, excuses nothing.
- */
-function erasedBy(row: Row): string[] {
-  if (row.activity_type !== 'AUDIT_ERASED' || row.resource_type !== 'audit_detail' || row.checkpoint === null) return []
-  const ids = row.after?.ids
-  if (!Array.isArray(ids)) return [String(row.resource_id)]
-  return detailHash(row) === row.detail_hash ? ids.map(String) : []
-}
-
 function isForged(row: Row, known: Map<number, Checkpoint>, newest: number): boolean {
   const own = row.checkpoint === null ? undefined : known.get(row.checkpoint)
   const last = row.checkpoint === null ? newest : row.checkpoint - 1
@@ -201,31 +161,5 @@ function rowOf(line: string, number: number): Row {
   }
 }
 
-/** What the hash of a checkpoint is made of; nothing of itself, where it is from before `next_xid` existed. */
-function hashOf(checkpoint: Checkpoint, before: Checkpoint | undefined, entries: Entry[]): string {
-  const { no, entries: n, oldest_xid, next_xid, created_at } = checkpoint
-  const hash = createHash('sha256').update(Buffer.from(before?.hash ?? '', 'hex'))
-  if (next_xid !== null) hash.update(`[${[no, n, oldest_xid, next_xid, micros(created_at)].join(', ')}]`)
-  // Ids are compared as Postgres compares them, by their bytes.
-  entries.sort((a, b) => a.xid - b.xid || (a.id < b.id ? -1 : 1))
-  for (const { form } of entries) hash.update(form)
-  return hash.digest('hex')
-}
-
-const entryForm = (row: Row): string => {
-  const { xid, id, user_id, activity_type, action, resource_type, resource_id, risk_score, trace_id, at, detail_hash } = row
-  const text = [id, user_id, activity_type, action, resource_type, resource_id].map(jsonbText)
-  return `[${[xid, ...text, risk_score, jsonbText(trace_id), micros(at), jsonbText(detail_hash)].join(', ')}]`
-}
-
 const hasDetail = ({ user_name, address, agent, method, path, before, after, api_key_id, impersonator_id }: Row) =>
   [user_name, address, agent, method, path, before, after, api_key_id, impersonator_id].some((value) => value !== null)
-
-function detailHash({ user_name, address, agent, method, path, before, after, api_key_id, impersonator_id, salt }: Row): string {
-  const named = { ...(api_key_id && { api_key_id }), ...(impersonator_id && { impersonator_id }) }
-  const detail = { user_name, address, agent, method, path, before, after, ...named }
-  return createHash('sha256')
-    .update(Buffer.from(salt ?? '', 'hex'))
-    .update(jsonbText(detail))
-    .digest('hex')
-}

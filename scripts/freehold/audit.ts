@@ -7,6 +7,7 @@ import { type FileVerification, verifyFile } from './audit-file.ts'
 import type { Command } from './command.ts'
 import { TENANT_CREDENTIAL_SETTINGS } from './credentials.ts'
 import { Failure } from './failure.ts'
+import { linesOf } from './lines.ts'
 import { EVERYTHING, listed } from './lists.ts'
 import type { Globals } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
@@ -101,17 +102,6 @@ async function checkFile(from: string, heads: string[], is_filtered: boolean, { 
       tell('  If the export was made with filters, or by somebody who does not reach everything, use --filtered.')
   }
   process.exitCode = 1
-}
-
-/** The lines of a stream of text. Node's readline would also break a line at U+2028, which JSON may contain. */
-async function* linesOf(stream: AsyncIterable<string>): AsyncGenerator<string, void> {
-  let rest = ''
-  for await (const text of stream) {
-    const lines = (rest + text).split('\n')
-    rest = lines.pop() ?? ''
-    yield* lines
-  }
-  yield rest
 }
 
 function ofFile(

@@ -8,6 +8,7 @@ import { addDev } from './dev.ts'
 import { addDevUsers } from './dev-users.ts'
 import { addDoctor } from './doctor.ts'
 import { addEmployees } from './employees.ts'
+import { addEvents } from './events.ts'
 import { addGroups } from './groups.ts'
 import { addInvitations } from './invitations.ts'
 import { addKeys } from './keys.ts'
@@ -59,6 +60,7 @@ export function commandLine(): Command {
   addDevUsers(program)
   addPresets(program)
   addAudit(program)
+  addEvents(program)
   addUsers(program)
   addOrganizations(program)
   addInvitations(program)

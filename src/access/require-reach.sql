@@ -15,7 +15,7 @@ declare
   owner uuid;
   unit uuid;
   -- They are nobody's: whoever reads one reads all of them, and they are changed at scope `all` alone.
-  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook');
+  is_common boolean := resource in ('role', 'permission', 'audience', 'provider', 'webhook', 'hook');
 begin
   if me is null or access.scope() = 'all' then
     return;
@@ -48,6 +48,8 @@ begin
       select from freehold.providers p where p.id = thing and resource = 'provider'
       union all
       select from freehold.webhooks w where w.id = thing and resource = 'webhook'
+      union all
+      select from freehold.hooks h where h.id = thing and resource = 'hook'
     ) then
       return;
     end if;
@@ -90,6 +92,7 @@ begin
     when 'assignment' then 'user'
     when 'provider' then 'setting'
     when 'webhook' then 'setting'
+    when 'hook' then 'setting'
     else resource
   end || ':read');
   if far.scope = 'all'

@@ -75,6 +75,8 @@ export type Claims = {
   session_expires_at?: string
   /** Who acts as the user (RFC 8693); missing: the user does. */
   act?: { sub: string }
+  /** What the hook of logins said of the user; missing: nothing. */
+  ext?: Record<string, unknown>
 }
 /**
  * A successful login: its claims and the refresh token of its session; the access token is made in the format that is asked for.
@@ -157,6 +159,7 @@ export async function accessTokenOf(ctx: Ctx, claims: Claims): Promise<{ access_
     tenant: ctx.realm.subdomain,
     trace: ctx.request.trace_id,
     ...(claims.act && { act: claims.act }),
+    ...(claims.ext && { ext: claims.ext }),
     ...authenticationOf(claims),
   }
   return { access_token: await sign(ctx.realm, payload), expires_in: exp - iat }

@@ -41,5 +41,6 @@ begin
     || case
       when s.impersonator_id is null then '{}'
       else jsonb_build_object('act', jsonb_build_object('sub', s.impersonator_id))
-    end;
+    end
+    || jsonb_strip_nulls(jsonb_build_object('ext', s.hook_claims));
 end $$;

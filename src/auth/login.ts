@@ -65,7 +65,7 @@ export type EnterOutcome =
   /** A device token stands for the password: who has none gets none. */
   | { outcome: 'ok'; claims: Claims; device_token: string | null }
   | { outcome: 'no_role' | 'first_password_expired' | 'unknown_audience' }
-  | { outcome: 'limit_reached'; said: string }
+  | { outcome: 'limit_reached' | 'denied_by_hook'; said: string }
   | ({ outcome: 'mfa_required' } & Open)
 
 /** What the settings of risk want for a login (src/risk). Missing from a database that is a version behind. */
@@ -91,14 +91,14 @@ export const normalised = (identifier: string) => identifier.normalize('NFKC').t
 /**
  * What access.enter decided, for the token whose hash it was given: a session, or a second factor that is open. Fails with
  * user_inactive (without any role), password_change_required (a first password whose time is over), limit_reached (the tenant's
- * sessions), not_found (no such audience).
+ * sessions), denied_by_hook, not_found (no such audience).
  */
 export async function enteredBy(ctx: Ctx, result: EnterOutcome, token: string): Promise<Entered | Challenged> {
   if (result.outcome === 'mfa_required') {
     if (result.methods.includes('email_code')) ctx.later(deliver(ctx))
     return challengeOf(ctx, result, token)
   }
-  if (result.outcome === 'limit_reached') throw new Problem('limit_reached', result.said)
+  if (result.outcome === 'limit_reached' || result.outcome === 'denied_by_hook') throw new Problem(result.outcome, result.said)
   if (result.outcome === 'ok') {
     log('logged in', { tenant: ctx.realm.subdomain, trace_id: ctx.request.trace_id, user: result.claims.user_id })
     return { claims: result.claims, refresh_token: token, ...(result.device_token && { device_token: result.device_token }) }

@@ -8,10 +8,11 @@
 
 -- Lets somebody in who proved to be `u` by the methods `amr` (RFC 8176, with a space between them), which are `aal`
 -- factors: {outcome: ok, claims, device_token}, or {outcome: no_role | first_password_expired | unknown_audience}, or
--- {outcome: limit_reached, said}; or, where one factor is not enough, {outcome: mfa_required, methods, expires_in, totp}
--- (access.challenge), and then `refresh_hash` is that of the challenge's token; or {outcome: too_risky}, which the caller
--- answers, and counts, as a proof that was wrong (src/risk). The caller has locked the user's row and set the actor of the
--- audit. `assessed` is the attempt whose risk was assessed before a second step; null: it is assessed here. `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
+-- {outcome: limit_reached | denied_by_hook, said}; or, where one factor is not enough, {outcome: mfa_required, methods,
+-- expires_in, totp} (access.challenge), and then `refresh_hash` is that of the challenge's token; or {outcome: too_risky},
+-- which the caller answers, and counts, as a proof that was wrong (src/risk). The caller has locked the user's row and set
+-- the actor of the audit. `assessed` is the attempt whose risk was assessed before a second step; null: it is assessed here.
+-- `former`, `client` and `audience` are as for access.finish_login. `device` is the one that
 -- the login is from; null: one that is not known. `remember`: whether it is to be remembered, once two factors are proven.
 create function access.enter(
   u freehold.users,
@@ -32,6 +33,7 @@ declare
   s freehold.sessions;
   r freehold.risk_attempts;
   is_stopped boolean;
+  asked jsonb;
   why text := case
     when not access.has_role(u.id) then 'no_role'
     -- Who got this far knows the password, so that this tells a stranger nothing.
@@ -64,9 +66,16 @@ begin
     end if;
     return access.challenge(u, refresh_hash, request, client, audience, amr, device, r.id);
   end if;
+  asked := access.ask_about_login(u, request, client, amr);
+  if not (asked ->> 'is_allowed')::boolean then
+    perform access.record(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', asked ->> 'reason'), 20
+    );
+    return jsonb_build_object('outcome', 'denied_by_hook', 'said', asked ->> 'said');
+  end if;
   device := coalesce(device, gen_random_uuid());
   begin
-    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal, device);
+    s := access.open_session(u, t, refresh_hash, request, former, client, amr, aal, device, asked -> 'claims');
   -- Nothing of it is left, and the attempt stays finished: who was let in once is no failure.
   exception when sqlstate 'FH409' then
     get stacked diagnostics why = pg_exception_detail;
@@ -102,7 +111,8 @@ create function access.open_session(
   client text,
   amr text,
   aal integer,
-  device_id uuid
+  device_id uuid,
+  hook_claims jsonb default null
 ) returns freehold.sessions
 language plpgsql volatile set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
 declare
@@ -116,7 +126,7 @@ begin
       and x.id = (select l.session_id from freehold.refresh_tokens l where l.token_hash = (former ->> u.id::text)::bytea);
   end if;
   insert into freehold.sessions (
-    id, user_id, device, device_id, address, city, country, client_id, amr, aal, expires_at
+    id, user_id, device, device_id, address, city, country, client_id, amr, aal, expires_at, hook_claims
   )
   values (
     gen_random_uuid(),
@@ -129,7 +139,8 @@ begin
     left(client, 255),
     amr,
     aal,
-    now() + make_interval(days => t.session_days)
+    now() + make_interval(days => t.session_days),
+    nullif(open_session.hook_claims, 'null')
   )
   returning * into s;
   -- The user's row has been locked since the comparison, so that of many logins at once each sees the sessions of

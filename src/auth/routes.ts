@@ -36,7 +36,14 @@ authRoutes.openapi(
     body: Credentials,
     form: PasswordForm,
     returns: { 200: LoginOutcome },
-    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
+    problems: [
+      'invalid_credentials',
+      'user_inactive',
+      'password_change_required',
+      'forbidden',
+      'limit_reached',
+      'denied_by_hook',
+    ],
   }),
   async (c) => {
     refuseClientSecret(c.req.header('Authorization'))

@@ -168,6 +168,8 @@ export const BODIES: Record<string, unknown> = {
   createOverride: { permission: 'document:approve', effect: 'deny' },
   createPermission: { name: 'document:approve', description: 'Approve documents' },
   createPlan: { key: 'gold', name: 'Gold', limits: { max_users: 50 } },
+  createHook: { act: 'login', url: 'https://hooks.acme.example/login', on_failure: 'open' },
+  updateHook: { is_paused: true },
   createWebhook: { url: 'https://hooks.acme.example/in', kinds: ['user.created', 'role.*'] },
   updateWebhook: { kinds: ['user.*'], is_paused: false },
   replayWebhook: { after: 0 },

@@ -13,7 +13,11 @@ const SUBJECTS: [name: string, paths: RegExp, description: string][] = [
     /^\/api\/v1\/(activities|audit|users\/\{id\}\/activities)/,
     'What was done, by whom, and proof that nothing was changed.',
   ],
-  ['Events', /^\/api\/v1\/(events|webhooks)/, 'The audit as a feed: read it, or have it sent to you.'],
+  [
+    'Events',
+    /^\/api\/v1\/(events|webhooks|hooks)/,
+    'The audit as a feed: read it, or have it sent to you; and being asked before something is done.',
+  ],
   ['Users', /^\/api\/v1\/users/, 'The people of a tenant.'],
   ['Organizations', /^\/api\/v1\/organizations/, 'Who belongs together within a tenant: people, units and roles.'],
   ['Employees', /^\/api\/v1\/employees/, 'Who works here, with or without an account, until when, and how many.'],

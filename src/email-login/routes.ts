@@ -51,7 +51,14 @@ emailLoginRoutes.openapi(
     attempts: 'login',
     body: EmailLoginProof,
     returns: { 200: EmailLoginOutcome },
-    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
+    problems: [
+      'invalid_credentials',
+      'user_inactive',
+      'password_change_required',
+      'forbidden',
+      'limit_reached',
+      'denied_by_hook',
+    ],
   }),
   async (c) => {
     const { code, token, confirm = false, cookie = false, device_token, ...sent } = c.req.valid('json')

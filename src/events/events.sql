@@ -108,6 +108,7 @@ return case activity
   when 'INVITATION_REVOKED' then 'invitation.revoked'
   when 'TENANT_RESTORED' then 'tenant.restored'
   when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
+  when 'HOOK_FAILED' then 'hook.failed'
   else case
     when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)

@@ -33,6 +33,7 @@ externalRoutes.openapi(
       'password_change_required',
       'forbidden',
       'limit_reached',
+      'denied_by_hook',
       'provider_unavailable',
     ],
   }),

@@ -61,6 +61,7 @@ factorRoutes.openapi(
       'password_change_required',
       'forbidden',
       'limit_reached',
+      'denied_by_hook',
       'illegal_state',
       'token_missing',
       'token_invalid',

@@ -5,7 +5,7 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { ApiKeyCredential } from '../kernel/api-key.ts'
-import { makeCtx, type Need, type Realm, type StepUp } from '../kernel/context.ts'
+import { type Ctx, makeCtx, type Need, type Realm, type StepUp } from '../kernel/context.ts'
 import { Problem } from '../kernel/problem.ts'
 import { type Bearer, claimed, verify } from '../kernel/token.ts'
 import type { AppEnv } from './app-env.ts'
@@ -18,8 +18,8 @@ type Caller = { bearer: Bearer | null; key: ApiKeyCredential | null }
 export const NOBODY: Caller = { bearer: null, key: null }
 
 /** The context of this request: the caller, and what the route requires. */
-export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
-  makeCtx({
+export function contextFor(c: Context<AppEnv>, need: Need, caller: Caller): Ctx {
+  const ctx = makeCtx({
     config: c.get('config'),
     realm: c.get('realm'),
     reloadRealm: c.get('reloadRealm'),
@@ -31,6 +31,8 @@ export const contextFor = (c: Context<AppEnv>, need: Need, caller: Caller) =>
     ...caller,
     later: (work) => c.executionCtx.waitUntil(work),
   })
+  return c.get('askingHooks')?.(ctx) ?? ctx
+}
 
 /** What a route requires of the admission, as it declares it. */
 export const needOf = ({ permission = null, any_password = false, only_reads = false, fresh, aal }: Partial<Need>): Need => ({

@@ -35,6 +35,8 @@ export type AppEnv = {
     cookies?: string[]
     /** What the browser deletes of this host (Clear-Site-Data), whatever the status. */
     clear_site?: string
+    /** Has a request ask the hooks of its tenant, where it does what they are asked before. */
+    askingHooks?: (ctx: Ctx) => Ctx
     ctx: Ctx
   }
 }

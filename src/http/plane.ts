@@ -60,6 +60,8 @@ export type RealmSource = {
   reportActivity: (realm: Realm, how: 'wrote' | 'refused' | 'read') => Promise<unknown> | null
   /** Whether the database of the realm has an older schema than this Worker is made for. */
   isBehind: (realm: Realm) => boolean
+  /** Has a request ask the hooks of the realm; missing: it has none. */
+  askingHooks?: (ctx: Ctx) => Ctx
   /** Has a realm migrated that is behind; null if that was asked for already. */
   migrate: (realm: Realm) => Promise<unknown> | null
 }
@@ -101,6 +103,7 @@ export const plane = (
     c.set('reloadRealm', source.reloadRealm)
     c.set('reportActivity', () => source.reportActivity(realm, mayWrite(c) ? 'wrote' : c.error ? 'refused' : 'read'))
     c.set('countUse', countUse)
+    if (source.askingHooks) c.set('askingHooks', source.askingHooks)
     const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)
     if (bearerElsewhere)
       c.set('bearerElsewhere', (token) => bearerElsewhere({ config, realm, later, kept: c.env.TENANTS }, token))

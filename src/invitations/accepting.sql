@@ -104,6 +104,7 @@ begin
   if i.role_ids <> '{}' and given = '{}' then
     return jsonb_build_object('outcome', 'void');
   end if;
+  perform access.ask_about_invitation(i, null);
   -- A passkey was made for the id that its user was to get (passkeyOptions in accepting.ts).
   u.id := case when passkey is null then gen_random_uuid() else i.id end;
   u.username := access.free_username(wanted ->> 'username', i.email);
@@ -169,6 +170,7 @@ begin
   if i.role_ids <> '{}' and given = '{}' then
     return jsonb_build_object('outcome', 'void');
   end if;
+  perform access.ask_about_invitation(i, u.id);
   -- The inviter gives, and not the person who accepts, who may give themselves nothing: so the claims are put aside
   -- until it is done, and what is done is the system's, in the name of the person for the audit.
   perform

@@ -72,7 +72,7 @@ invitationRoutes.openapi(
     attempts: 'verify',
     body: Acceptance,
     returns: { 200: AcceptedInvitation, 201: AcceptedInvitation },
-    problems: ['already_exists', 'limit_reached', 'illegal_state', 'forbidden'],
+    problems: ['already_exists', 'limit_reached', 'denied_by_hook', 'illegal_state', 'forbidden'],
   }),
   async (c) => {
     const wanted = c.req.valid('json')

@@ -33,6 +33,7 @@ export const problemCatalogue = {
   password_change_required: [403, 'The password must be changed first', 'POST auth/password-change first, then go on.'],
   mfa_setup_required: [403, 'A second factor must be set up first', 'POST auth/mfa/setup, or log in with a passkey, then go on.'],
   user_inactive: [403, 'The user is not active', 'Ask an administrator.'],
+  denied_by_hook: [403, 'Refused by a hook of the tenant', 'Ask an administrator of the tenant.'],
   license_expired: [403, 'The license has expired', 'Ask the operator of this service to renew the license.'],
   tenant_inactive: [403, 'The tenant is not active', 'Ask the operator of this service.'],
   not_found: [404, 'There is nothing here', 'Check the address.'],
@@ -140,9 +141,6 @@ export class Problem extends Error {
   }
 }
 
-/**
- * A validation problem: 400 `invalid_request` that points at one field of the body (RFC 6901, as a fragment), or with '' at all
- * of it.
- */
+/** 400 `invalid_request` that points at a field of the body (RFC 6901, as a fragment), or with '' at all of it. */
 export const invalid = (field: string, detail: string) =>
   new Problem('invalid_request', undefined, { errors: [{ pointer: field ? `#/${field}` : '#', detail }] })

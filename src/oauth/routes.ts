@@ -92,7 +92,7 @@ async function granted(
 const notOffered = () => new OAuthProblem('unsupported_grant_type', 'This grant is not offered here.')
 
 /** Refusals of somebody who showed the right password or token: what they are told is no secret. */
-const TOLD: Code[] = ['user_inactive', 'password_change_required', 'limit_reached']
+const TOLD: Code[] = ['user_inactive', 'password_change_required', 'limit_reached', 'denied_by_hook']
 /** One sentence for whatever is wrong with a password or a token: a stranger learns nothing from it. */
 const WRONG: Code[] = ['invalid_credentials', 'refresh_invalid', 'refresh_reused']
 

@@ -62,7 +62,14 @@ passkeyRoutes.openapi(
     attempts: 'passkey-login',
     body: Login,
     returns: { 200: LoginOutcome },
-    problems: ['invalid_credentials', 'user_inactive', 'password_change_required', 'forbidden', 'limit_reached'],
+    problems: [
+      'invalid_credentials',
+      'user_inactive',
+      'password_change_required',
+      'forbidden',
+      'limit_reached',
+      'denied_by_hook',
+    ],
   }),
   async (c) => {
     const { credential, cookie = false, device_token } = c.req.valid('json')

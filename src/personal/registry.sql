@@ -83,7 +83,8 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
     -- Also those in which the person acted as somebody else: they say from where.
     (32, 'freehold.sessions', 'sessions', '$1 in (x.user_id, x.impersonator_id)', null,
       '{id,device,address,city,country,client_id,amr,aal,authenticated_at,created_at,last_active_at,expires_at,ended_at,
-        ended_because,impersonator_id,impersonation_reason}', '{user_id,device_id,impersonator_session_id}', 'delete'),
+        ended_because,impersonator_id,impersonation_reason,hook_claims}',
+      '{user_id,device_id,impersonator_session_id}', 'delete'),
     (33, 'freehold.login_challenges', null, 'x.user_id = $1', null, '{}',
       '{token_hash,user_id,guard,client,audience,device,amr,risk_id,code_hash,failures,created_at,expires_at,used_at}', 'delete'),
     (34, 'freehold.totp_factors', 'authenticator_app', 'x.user_id = $1', null,

@@ -88,7 +88,7 @@ recoveryRoutes.openapi(
     attempts: 'verify',
     body: EmailProof,
     returns: { 204: null },
-    problems: ['already_exists', 'limit_reached', 'password_required'],
+    problems: ['already_exists', 'limit_reached', 'denied_by_hook', 'password_required'],
   }),
   async (c) => {
     await verifyEmail(c.var.ctx, c.req.valid('json'))

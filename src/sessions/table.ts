@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm'
-import { check, index, integer, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
+import { check, index, integer, jsonb, text, uniqueIndex, uuid } from 'drizzle-orm/pg-core'
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 import { users } from '../users/table.ts'
 
@@ -35,6 +35,8 @@ export const sessions = freehold.table(
     impersonator_id: uuid().references(() => users.id),
     impersonator_session_id: uuid(),
     impersonation_reason: text(),
+    /** What the hook of logins said of the user (src/hooks), for the claim `ext` of its tokens; null: nothing. */
+    hook_claims: jsonb(),
   },
   (t) => [
     index('sessions_user').on(t.user_id, t.created_at),

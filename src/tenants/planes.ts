@@ -1,4 +1,5 @@
 /** The two planes: the platform's own realm on the base domain, a tenant's realm everywhere else. */
+import { askingHooks } from '../hooks/asking.ts'
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { renamed } from '../http/renamed.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -67,5 +68,6 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     // An entry that an earlier release wrote does not say.
     isBehind: ({ schema_version }) => schema_version === null || OLDER.includes(schema_version),
     migrate: (realm) => migrateOnTouch(env, config, realm.id),
+    askingHooks,
   }
 }

@@ -29,7 +29,8 @@ begin
     -- Read by access.places_taken and access.earlier_users.
     perform
       set_config('access.earlier_places', coalesce(earlier ->> 'places', ''), true),
-      set_config('access.earlier_users', coalesce(earlier ->> 'users', ''), true);
+      set_config('access.earlier_users', coalesce(earlier ->> 'users', ''), true),
+      access.pass_hook('user.create');
     for line in
       select e.value
       from jsonb_array_elements(lines) with ordinality e (value, place)

@@ -40,7 +40,7 @@ userRoutes.openapi(
     trips: 2,
     body: NewUser,
     returns: { 201: MadeUser },
-    problems: ['already_exists', 'limit_reached'],
+    problems: ['already_exists', 'limit_reached', 'denied_by_hook'],
   }),
   async (c) => created(c, await createUser(c.var.ctx, c.req.valid('json'))),
 )

@@ -15,12 +15,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The secrets to sign with, the newest first, as the Worker encrypted them.
-create function access.webhook_secrets(w freehold.webhooks) returns jsonb
+create function access.signing_secrets(secret text, former text, former_until timestamptz) returns jsonb
 language sql stable
 return case
-  when w.former_until > now() then jsonb_build_array(w.secret_encrypted, w.former_secret_encrypted)
-  else jsonb_build_array(w.secret_encrypted)
+  when signing_secrets.former_until > now() then jsonb_build_array(secret, former)
+  else jsonb_build_array(secret)
 end;
+
+create function access.webhook_secrets(w freehold.webhooks) returns jsonb
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select access.signing_secrets(w.secret_encrypted, w.former_secret_encrypted, w.former_until)
+$$;
 
 -- Claims at most so many webhooks: [{id, lease, url, secrets}]. Those that work come before those that fail.
 create function access.claim_webhooks(tenant_id uuid, system_key text, at_most integer) returns jsonb

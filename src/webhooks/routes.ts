@@ -110,7 +110,7 @@ webhookRoutes.openapi(
     operationId: 'rotateWebhookSecret',
     method: 'post',
     path: '/{id}/rotate',
-    summary: 'Give a webhook another secret; for 24 hours both sign',
+    summary: 'Give a webhook another secret and key; for 24 hours both sign',
     permission: 'setting:update',
     trips: 1,
     params: Id,

@@ -27,20 +27,28 @@ export function faultOfTarget(config: Config, url: string): string | null {
   return port === own ? 'is an address of this service' : null
 }
 
-/** The secrets of a webhook, opened. */
-export const openSecrets = (config: Config, realm_id: string, { id, secrets }: Target): Promise<string[]> =>
-  Promise.all(secrets.map((sealed) => decrypt(config.ENCRYPTION_KEYS, realm_id, secretOf(id), sealed)))
+/** The secrets of a webhook, or of what signs in the same way, opened. */
+export const openSecrets = (config: Config, realm_id: string, { id, secrets }: Target, of = secretOf): Promise<string[]> =>
+  Promise.all(secrets.map((sealed) => decrypt(config.ENCRYPTION_KEYS, realm_id, of(id), sealed)))
 
-/** Sends a message, whose `text` is JSON, and says what became of it. Never fails. */
-export async function send(config: Config, url: string, secrets: string[], { id, type, at, text }: Message): Promise<Sent> {
-  const sent_from = Date.now()
-  const ended = (status: number | null, error: string | null): Sent => ({
-    is_delivered: error === null,
+/**
+ * Posts a message, whose `text` is JSON, and has `read` take what it needs of the answer. Gives it up after `patience_ms`, answer
+ * included. `error` says, in words, why it counts as none. Never fails.
+ */
+export async function post<T>(
+  config: Config,
+  url: string,
+  secrets: string[],
+  { id, type, at, text }: Message,
+  patience_ms: number,
+  read: (answer: Response) => Promise<T>,
+): Promise<{ status: number | null; error: string | null; read?: T }> {
+  const fault = faultOfTarget(config, url)
+  const ended = (status: number | null, error: string | null, read?: T) => ({
     status,
     error,
-    duration_ms: Math.max(0, Date.now() - sent_from),
+    ...(read !== undefined && { read }),
   })
-  const fault = faultOfTarget(config, url)
   if (fault) return ended(null, `the address ${fault}`)
   try {
     const body = `{"type":${JSON.stringify(type)},"timestamp":${JSON.stringify(at)},"data":${text}}`
@@ -49,15 +57,23 @@ export async function send(config: Config, url: string, secrets: string[], { id,
       'User-Agent': 'freehold',
       ...(await signed(secrets, id, new Date(), body)),
     }
-    const signal = AbortSignal.timeout(PATIENCE_MS)
+    const signal = AbortSignal.timeout(patience_ms)
     const answer = await fetch(url, { method: 'POST', body, headers, redirect: 'manual', signal })
-    await passOver(answer)
-    if (answer.status >= 300 && answer.status < 400) return ended(answer.status, 'redirects are not followed')
-    return ended(answer.status, answer.ok ? null : `answered ${answer.status}`)
+    const { status } = answer
+    const taken = await read(answer)
+    if (status >= 300 && status < 400) return ended(status, 'redirects are not followed')
+    return answer.ok ? ended(status, null, taken) : ended(status, `answered ${status}`)
   } catch (error) {
     const is_late = error instanceof Error && /Timeout|Abort/.test(error.name)
-    return ended(null, is_late ? `no answer within ${PATIENCE_MS / 1000} s` : 'the connection failed')
+    return ended(null, is_late ? `no answer within ${patience_ms / 1000} s` : 'the connection failed')
   }
+}
+
+/** Sends a message, and says what became of it. Never fails. */
+export async function send(config: Config, url: string, secrets: string[], message: Message): Promise<Sent> {
+  const sent_from = Date.now()
+  const { status, error } = await post(config, url, secrets, message, PATIENCE_MS, passOver)
+  return { is_delivered: error === null, status, error, duration_ms: Math.max(0, Date.now() - sent_from) }
 }
 
 /** Reads a short answer, so that the connection can be used again, and ends it where an answer is longer. */

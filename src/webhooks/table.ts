@@ -14,7 +14,9 @@ export const webhooks = freehold.table(
     is_paused: boolean().notNull().default(false),
     /** Why the system paused it: nothing was accepted for three days, or its receiver is gone. */
     paused_because: text({ enum: ['failing', 'gone'] }),
+    /** The secret, and after a space the private key. */
     secret_encrypted: text().notNull(),
+    public_key: text(),
     /** The secret before, with which is signed, too, until then. */
     former_secret_encrypted: text(),
     former_until: moment(),

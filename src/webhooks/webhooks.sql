@@ -36,8 +36,8 @@ begin
     end if;
     -- To pause one, anybody may who may change settings.
     if tg_op = 'INSERT'
-      or (new.url, new.kinds, new.includes_details, new.secret_encrypted)
-        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted)
+      or (new.url, new.kinds, new.includes_details, new.secret_encrypted, new.public_key)
+        is distinct from (old.url, old.kinds, old.includes_details, old.secret_encrypted, old.public_key)
       or old.is_paused and not new.is_paused
     then
       perform access.must_export();
@@ -146,9 +146,9 @@ create policy read on freehold.webhook_deliveries for select
   using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
 
 grant
-  select (id, url, kinds, includes_details, is_paused, paused_because, created_at, updated_at),
-  insert (id, url, kinds, includes_details, is_paused, secret_encrypted),
-  update (url, kinds, includes_details, is_paused, secret_encrypted),
+  select (id, url, kinds, includes_details, is_paused, paused_because, public_key, created_at, updated_at),
+  insert (id, url, kinds, includes_details, is_paused, secret_encrypted, public_key),
+  update (url, kinds, includes_details, is_paused, secret_encrypted, public_key),
   delete
 on freehold.webhooks to freehold_app;
 

@@ -11,7 +11,7 @@ import { encrypt } from '../kernel/keyring.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
 import { faultOfTarget, openSecrets, secretOf, send, type Target } from './sending.ts'
-import { newSecret } from './signing.ts'
+import { newKeyPair, newSecret } from './signing.ts'
 
 const Kind = z
   .string()
@@ -31,6 +31,11 @@ const Editable = z.object({
   is_paused: z.boolean().openapi({ description: 'Send nothing for now. What happens meanwhile is sent afterwards.' }),
 })
 
+const public_key = z.string().nullable().openapi({
+  description: 'Verifies the signatures `v1a` (Ed25519) of its messages; null: it has none until it is rotated',
+  example: 'whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=',
+})
+
 export const Webhook = z
   .object({ id: z.uuid() })
   .extend(Editable.shape)
@@ -38,6 +43,7 @@ export const Webhook = z
     paused_because: z.enum(['failing', 'gone']).nullable().openapi({
       description: 'Why it was paused, if not by somebody: nothing was accepted for 3 days, or the receiver answered 410',
     }),
+    public_key,
     created_at: z.iso.datetime(),
     updated_at: z.iso.datetime(),
   })
@@ -57,6 +63,7 @@ export const RotatedSecret = z
   .object({
     id: z.uuid(),
     secret,
+    public_key: public_key.unwrap(),
     former_until: z.iso.datetime().openapi({ description: 'Until then the one before signs, too' }),
   })
   .openapi('RotatedSecret')
@@ -95,7 +102,7 @@ export const TestDelivery = Delivery.pick({ is_delivered: true, status: true, er
   'TestDelivery',
 )
 
-const columns = sql`w.id, w.url, w.kinds, w.includes_details, w.is_paused, w.paused_because, ${rfc3339('w.created_at')} as created_at, ${rfc3339('w.updated_at')} as updated_at`
+const columns = sql`w.id, w.url, w.kinds, w.includes_details, w.is_paused, w.paused_because, w.public_key, ${rfc3339('w.created_at')} as created_at, ${rfc3339('w.updated_at')} as updated_at`
 const one = (id: string) => sql`select ${columns} from freehold.webhooks w where w.id = ${id}`
 
 /** Refuses a webhook that the caller can only read. */
@@ -114,6 +121,13 @@ function checkTarget(ctx: Ctx, url: string | undefined) {
 
 const list = (kinds: string[]) => sql`array(select jsonb_array_elements_text(${JSON.stringify([...new Set(kinds)])}::jsonb))`
 
+/** A secret and a key pair for a webhook; both private parts as they are kept. */
+async function freshKeys(ctx: Ctx, id: string) {
+  const [secret, { private_key, public_key }] = [newSecret(), await newKeyPair()]
+  const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, ctx.realm.id, secretOf(id), `${secret} ${private_key}`)
+  return { secret, public_key, sealed }
+}
+
 /** Lists the webhooks, oldest first; there are 20 at most. One round trip; `setting:read`. */
 export async function listWebhooks(ctx: Ctx): Promise<z.infer<typeof WebhookList>> {
   const [result] = await ctx.run(ctx.db.execute(sql`select ${columns} from freehold.webhooks w order by w.created_at, w.id`))
@@ -130,11 +144,11 @@ export const getWebhook = async (ctx: Ctx, id: string): Promise<Wire> =>
  */
 export async function createWebhook(ctx: Ctx, wanted: z.infer<typeof NewWebhook>): Promise<z.infer<typeof CreatedWebhook>> {
   checkTarget(ctx, wanted.url)
-  const [id, fresh] = [crypto.randomUUID(), newSecret()]
-  const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, ctx.realm.id, secretOf(id), fresh)
+  const id = crypto.randomUUID()
+  const { secret: fresh, public_key, sealed } = await freshKeys(ctx, id)
   const [made] = await create<z.infer<typeof CreatedWebhook>>(ctx, {
-    made: sql`made as (insert into freehold.webhooks as w (id, url, kinds, includes_details, is_paused, secret_encrypted)
-      values (${id}, ${wanted.url}, ${list(wanted.kinds ?? [])}, ${wanted.includes_details ?? false}, ${wanted.is_paused ?? false}, ${sealed}) returning ${columns})`,
+    made: sql`made as (insert into freehold.webhooks as w (id, url, kinds, includes_details, is_paused, secret_encrypted, public_key)
+      values (${id}, ${wanted.url}, ${list(wanted.kinds ?? [])}, ${wanted.includes_details ?? false}, ${wanted.is_paused ?? false}, ${sealed}, ${public_key}) returning ${columns})`,
     secrets: { secret: fresh },
   })
   if (!made) throw new Problem('not_found')
@@ -162,16 +176,15 @@ export async function removeWebhook(ctx: Ctx, id: string): Promise<void> {
   if (rowsOf(removed).length === 0) throw new Problem('not_found')
 }
 
-/** Gives a webhook another secret; for 24 hours messages are signed with both. One round trip; as `createWebhook`. Fails with not_found. */
+/** Gives a webhook another secret and key pair; for 24 hours messages are signed with both. One round trip; as `createWebhook`. Fails with not_found. */
 export async function rotateSecret(ctx: Ctx, id: string): Promise<z.infer<typeof RotatedSecret>> {
-  const fresh = newSecret()
-  const sealed = await encrypt(ctx.config.ENCRYPTION_KEYS, ctx.realm.id, secretOf(id), fresh)
-  const update = sql`update freehold.webhooks w set secret_encrypted = ${sealed} where w.id = ${id}
+  const { secret: fresh, public_key, sealed } = await freshKeys(ctx, id)
+  const update = sql`update freehold.webhooks w set secret_encrypted = ${sealed}, public_key = ${public_key} where w.id = ${id}
     returning to_char((now() + interval '24 hours') at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as former_until`
   const [, changed] = await ctx.run(ctx.db.execute(reach(id)), ctx.db.execute(update))
   const [row] = rowsOf<{ former_until: string }>(changed)
   if (!row) throw new Problem('not_found')
-  return { id, secret: fresh, former_until: row.former_until }
+  return { id, secret: fresh, public_key, former_until: row.former_until }
 }
 
 /**

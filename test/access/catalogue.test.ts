@@ -12,6 +12,7 @@ const APP_MAY_CALL = [
   'access.begin_admin_reset(uuid)',
   'access.begin_external_login(uuid,text,text)',
   'access.begin_factor_change(uuid,text)',
+  'access.begin_hook_test(uuid)',
   'access.begin_login(uuid,text,text,jsonb,jsonb,boolean)',
   'access.begin_once(text,bytea,bytea,bytea)',
   'access.begin_passkey_login(uuid,text,bytea)',
@@ -51,6 +52,8 @@ const APP_MAY_CALL = [
   'access.finish_verification(uuid,text,bytea,bytea,text,text,jsonb)',
   'access.first_password(uuid,text)',
   'access.holders(text,timestamp with time zone,uuid,integer)',
+  'access.hook_answered(uuid,text,jsonb)',
+  'access.hook_target(uuid,text,uuid)',
   'access.idle_limit(freehold.tenant)',
   'access.impersonate(uuid,text)',
   'access.impersonator_of(uuid)',
@@ -165,6 +168,7 @@ const APP_MAY_READ = [
     'delegations',
     'employees',
     'external_identities',
+    'hooks',
     'invitations',
     'logo',
     'organizations',
@@ -193,6 +197,7 @@ const APP_MAY_INSERT = [
   'delegation_permissions',
   'delegations',
   'employees',
+  'hooks',
   'logo',
   'organizations',
   'overrides',
@@ -212,6 +217,7 @@ const APP_MAY_UPDATE = [
   'competency_types',
   'delegations',
   'employees',
+  'hooks',
   'logo',
   'organizations',
   'overrides',
@@ -322,6 +328,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
             'audiences',
             'competencies',
             'external_identities',
+            'hooks',
             'licenses',
             'logo',
             'passkeys',
@@ -330,7 +337,7 @@ describe.each<[string, () => (...statements: ReturnType<typeof sql>[]) => Promis
             'units',
             'webhooks',
           ]
-        : ['audiences', 'competencies', 'external_identities', 'logo', 'passkeys', 'providers', 'units', 'webhooks'],
+        : ['audiences', 'competencies', 'external_identities', 'hooks', 'logo', 'passkeys', 'providers', 'units', 'webhooks'],
     )
     const other =
       await ask(sql`select oid::regclass::text as name from pg_class where relnamespace in ${schemas} and relkind = 'r'

@@ -38,6 +38,7 @@ const TABLES = [
   'delegations',
   'employees',
   'external_identities',
+  'hooks',
   'invitations',
   'logo',
   'organizations',

@@ -27,6 +27,7 @@ export const leaveRows = ({ asOwner }: Database) =>
     sql`insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id)
         select gen_random_uuid(), u.id, p.id, 'left', 'left', 'left' from freehold.users u, freehold.providers p where u.username = 'left'`,
     sql`insert into freehold.webhooks (id, url, secret_encrypted, is_paused) values (gen_random_uuid(), 'https://left.test', 'left', true)`,
+    sql`insert into freehold.hooks (id, act, url, on_failure, secret_encrypted, is_paused) values (gen_random_uuid(), 'login', 'https://left.test', 'open', 'left', true)`,
     sql`insert into freehold.webhook_deliveries (id, webhook_id, type, attempt, is_delivered, duration_ms) select gen_random_uuid(), w.id, 'left', 1, true, 1 from freehold.webhooks w`,
     sql`insert into freehold.organizations (id, name) values (gen_random_uuid(), 'left')`,
     sql`insert into freehold.audiences (id, identifier, name) values (gen_random_uuid(), 'https://left.test', 'left')`,

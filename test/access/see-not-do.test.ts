@@ -89,6 +89,9 @@ async function cast(at: string, realm: Inside) {
   const [webhook] = await realm.asOwner(
     sql`insert into freehold.webhooks (id, url, secret_encrypted, is_paused) values (gen_random_uuid(), 'https://see.test', 'see', true) returning id`,
   )
+  const [hook] = await realm.asOwner(
+    sql`insert into freehold.hooks (id, act, url, on_failure, secret_encrypted, is_paused) values (gen_random_uuid(), 'login', 'https://see.test', 'open', 'see', true) returning id`,
+  )
   const [employee] = await realm.asOwner(
     sql`insert into freehold.employees (id, user_id, document_type, document_number, given_names, family_name)
       values (gen_random_uuid(), ${other.id}, 'dni', 'see', 'see', 'see') returning id`,
@@ -123,6 +126,7 @@ async function cast(at: string, realm: Inside) {
       audiences: audience?.id,
       settings: external?.provider_id,
       webhooks: webhook?.id,
+      hooks: hook?.id,
     }
     const more: Record<string, string> = {
       roles: row?.role,

@@ -42,6 +42,8 @@ const KEYED = [
   'finish_reset',
   'finish_step_up',
   'finish_verification',
+  'hook_answered',
+  'hook_target',
   'introspect',
   'invite',
   'join_by_invitation',

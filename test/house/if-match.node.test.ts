@@ -60,6 +60,8 @@ beforeAll(async () => {
   const provider = { name: 'own', type: 'oidc', issuer: 'https://id.acme.example', client_id: 'client', label: 'Acme' }
   paths['/api/v1/settings/providers/{id}'] = await made('/api/v1/settings/providers', provider)
   paths['/api/v1/webhooks/{id}'] = await made('/api/v1/webhooks', { url: 'https://hooks.acme.example/in' })
+  const hook = { act: 'login', url: 'https://hooks.acme.example/in', on_failure: 'open', is_paused: true }
+  paths['/api/v1/hooks/{id}'] = await made('/api/v1/hooks', hook)
   paths['/api/v1/settings'] = '/api/v1/settings'
   paths['/api/v1/auth/me'] = '/api/v1/auth/me'
   await ask('/platform/v1/plans', { token: operator, body: { key: 'gold', name: 'Gold' } })
@@ -103,6 +105,7 @@ const CHANGES: Record<string, object> = {
   '/api/v1/audiences/{id}': { name: 'Billing' },
   '/api/v1/settings': { max_sessions: 7 },
   '/api/v1/settings/providers/{id}': { label: 'Staff' },
+  '/api/v1/hooks/{id}': { on_failure: 'closed' },
   '/api/v1/webhooks/{id}': { kinds: ['user.*'] },
   '/api/v1/auth/me': { given_name: 'Bo' },
 }

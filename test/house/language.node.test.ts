@@ -51,6 +51,9 @@ const HANDED_ON = [
   // Why an issuer is none that is taken, in src/providers/urls.ts.
   'src/providers/providers.ts: fault',
   'src/webhooks/webhooks.ts: fault',
+  'src/hooks/hooks.ts: fault',
+  // What a hook answered.
+  "src/hooks/asking.sql: answer ->> 'said'",
   // What a schema finds.
   'src/http/issues.ts: detailOf(issue)',
   'src/users/import-lines.ts: said.fault',

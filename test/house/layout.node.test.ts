@@ -18,6 +18,7 @@ const FLOORS = [
   ['audiences', 'events', 'providers', 'users'],
   ['competencies', 'sessions'],
   ['avatars', 'employees', 'mail', 'risk', 'roles', 'webhooks'],
+  ['hooks'],
   ['api-keys', 'delegations', 'notifications', 'tenants'],
   ['auth'],
   ['external', 'impersonation', 'oauth', 'passkeys', 'recovery'],

@@ -34,7 +34,7 @@ const OTHERS = [
   /^\/api\/v1\/roles\/\{id\}\/permissions$/,
   /^\/api\/v1\/authz\/check$/,
   /^\/api\/v1\/settings\/risk\/rehearse$/,
-  /^\/api\/v1\/webhooks\/\{id\}\/(rotate|test|replay)$/,
+  /^\/api\/v1\/(webhooks|hooks)\/\{id\}\/(rotate|test|replay)$/,
   // Of strangers, or of whoever was invited: the token works once.
   /^\/api\/v1\/invitations\/(accept|accept\/options|preview)$/,
 ]

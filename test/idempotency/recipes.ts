@@ -102,6 +102,13 @@ export function recipes({ tenantToken, operatorToken }: Here): Record<string, ()
       bad: { url: 'http://hooks.once.example/in' },
       secret: (made) => made.secret,
     }),
+    '/api/v1/hooks': async () => ({
+      path: '/api/v1/hooks',
+      body: { act: 'login', url: 'https://hooks.once.example/in', on_failure: 'open', is_paused: true },
+      other: { act: 'login', url: 'https://hooks.once.example/other', on_failure: 'open', is_paused: true },
+      bad: { act: 'login', url: 'http://hooks.once.example/in', on_failure: 'open', is_paused: true },
+      secret: (made) => made.secret,
+    }),
     '/api/v1/organizations': async () => ({
       path: '/api/v1/organizations',
       body: { name: newName() },

@@ -41,6 +41,7 @@ const NOBODYS = [
   'freehold.audit_checkpoints',
   'freehold.competency_types',
   'freehold.delegation_permissions',
+  'freehold.hooks',
   'freehold.logo',
   'freehold.migrations',
   'freehold.organizations',

@@ -223,6 +223,54 @@ describe('a signature', () => {
   })
 })
 
+describe('a signature by Ed25519', () => {
+  const keyOf = (public_key: string) =>
+    crypto.subtle.importKey('raw', bytesOf(public_key.slice('whpk_'.length)), 'Ed25519', false, ['verify'])
+  const bytesOf = (text: string) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
+  /** Whether one of the signatures of a message, or of what it is changed into, is by this key. */
+  async function isBy(public_key: string, { headers, body }: { headers: Record<string, string>; body: string }) {
+    const key = await keyOf(public_key)
+    const content = new TextEncoder().encode(`${headers['webhook-id']}.${headers['webhook-timestamp']}.${body}`)
+    const given = (headers['webhook-signature'] ?? '').split(' ').filter((one) => one.startsWith('v1a,'))
+    const each = given.map((one) => crypto.subtle.verify('Ed25519', key, bytesOf(one.slice(4)), content))
+    return (await Promise.all(each)).includes(true)
+  }
+
+  it('is on each message beside that by HMAC, is verified by the public key of the webhook, and changes with the body', async () => {
+    const receiver = await makeReceiver()
+    const { id, secret } = await addWebhook(AT, admin, receiver.url, { kinds: ['none.such'] })
+    const { public_key } = (await call(AT, `${PATH}/${id}`, { token: reader })).body
+    expect(public_key).toMatch(/^whpk_[A-Za-z0-9+/]{43}=$/)
+    await post(id, 'test')
+    const [message] = await receiver.messages()
+    if (!message) throw new Error('Nothing came.')
+    verified(message, secret)
+    expect(message.headers['webhook-signature']).toMatch(/^v1,[^ ]{44} v1a,[^ ]{88}$/)
+    expect(await isBy(public_key, message)).toBe(true)
+    expect(await isBy(public_key, { ...message, body: `${message.body} ` })).toBe(false)
+    expect(await isBy(public_key, { ...message, headers: { ...message.headers, 'webhook-id': 'evt_2' } })).toBe(false)
+    const other = (await addWebhook(AT, admin, AWAY, { is_paused: true })).public_key as string
+    expect(await isBy(other, message)).toBe(false)
+  })
+
+  it('is made with both keys for a day after a rotation, and the private half is nowhere to be read', async () => {
+    const receiver = await makeReceiver()
+    const { id, public_key: former } = await addWebhook(AT, admin, receiver.url, { kinds: ['none.such'] })
+    const { public_key } = (await post(id, 'rotate')).body
+    expect(public_key).not.toBe(former)
+    expect((await call(AT, `${PATH}/${id}`, { token: reader })).body.public_key).toBe(public_key)
+    await post(id, 'test')
+    await realm.asOwner(sql`update freehold.webhooks set former_until = now() where id = ${id}`)
+    await post(id, 'test')
+    const [both, one] = await receiver.messages()
+    if (!both || !one) throw new Error('Nothing came.')
+    for (const key of [former as string, public_key]) expect(await isBy(key, both)).toBe(true)
+    expect([await isBy(public_key, one), await isBy(former as string, one)]).toEqual([true, false])
+    const kept = await realm.asOwner(sql`select to_jsonb(w)::text as text from freehold.webhooks w`)
+    expect(JSON.stringify(kept)).not.toContain('whsk_')
+  })
+})
+
 describe('a test', () => {
   it('says how a receiver failed: redirects, nothing there, an answer without end', async () => {
     const cases: [Parameters<typeof makeReceiver>[0], object][] = [

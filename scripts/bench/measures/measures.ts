@@ -10,6 +10,7 @@ import { crowdedRun } from './crowded-run.ts'
 import { demands } from './demands.ts'
 import { document } from './document.ts'
 import { employees } from './employees.ts'
+import { events } from './events.ts'
 import { json } from './json.ts'
 import { limits } from './limits.ts'
 import { lists } from './lists.ts'
@@ -41,6 +42,7 @@ export const measures: Measure[] = [
   limits,
   audit,
   wiping,
+  events,
   login,
   refusals,
   bodies,

@@ -42,6 +42,7 @@ export const problems = {
     'Haz POST auth/mfa/setup, o inicia sesión con una llave de acceso, y continúa después.',
   ],
   user_inactive: ['El usuario no está activo', 'Consulta a un administrador.'],
+  denied_by_hook: ['Rechazado por un hook del inquilino', 'Pide a un administrador del inquilino que lo revise.'],
   license_expired: ['La licencia ha vencido', 'Pide al operador de este servicio que renueve la licencia.'],
   tenant_inactive: ['El inquilino no está activo', 'Consulta al operador de este servicio.'],
   not_found: ['Aquí no hay nada', 'Comprueba la dirección.'],

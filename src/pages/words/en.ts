@@ -92,6 +92,7 @@ export const en: Words = {
     method_not_allowed: 'There is nothing at this address.',
     tenant_not_found: 'There is nobody at this address. Check its spelling.',
     tenant_inactive: 'This service is paused. Ask whoever runs it.',
+    denied_by_hook: 'Your organization does not allow this. Ask your administrator.',
     license_expired: 'This service can only be read at the moment. Ask whoever runs it.',
     body_too_large: 'That was too much text.',
     unsupported_media_type: 'This form cannot be sent in this way.',

@@ -96,6 +96,7 @@ export const es: Words = {
     method_not_allowed: 'No hay nada en esta dirección.',
     tenant_not_found: 'No hay nadie en esta dirección. Revisa cómo está escrita.',
     tenant_inactive: 'Este servicio está en pausa. Consulta a quien lo opera.',
+    denied_by_hook: 'Tu organización no lo permite. Consulta a tu administrador.',
     license_expired: 'Por ahora este servicio solo se puede leer. Consulta a quien lo opera.',
     body_too_large: 'Fue demasiado texto.',
     unsupported_media_type: 'Este formulario no se puede enviar de esta manera.',

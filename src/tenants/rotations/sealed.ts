@@ -94,6 +94,16 @@ export const IN_REALM: Sealed[] = [
       { name: 'former_secret_encrypted', field: `'webhook_secret:' || t.id` },
     ],
   },
+  {
+    table: 'freehold.hooks',
+    pk: 'id',
+    type: 'uuid',
+    owner: `'realm'`,
+    columns: [
+      { name: 'secret_encrypted', field: `'hook_secret:' || t.id` },
+      { name: 'former_secret_encrypted', field: `'hook_secret:' || t.id` },
+    ],
+  },
 ]
 
 /**
