@@ -2379,9 +2379,7 @@ begin
       coalesce(wanted ->> 'family_name', i.family_name),
       i.locale,
       coalesce(case when i.organization_id is null then given[1].name end, access.base_role(t)),
-      i.unit_id,
-      i.organization_id,
-      now()
+      i.unit_id, i.organization_id, now()
     );
   exception when unique_violation then
     get stacked diagnostics broken = constraint_name;
@@ -4020,7 +4018,10 @@ end $$;
 -- Strengths that an older release kept are fewer than there are weights.
 create or replace function access.risk_score(strengths integer[], weights integer[]) returns integer
 language sql immutable
-return least(100, (select coalesce(sum(s.strength * s.weight), 0) from unnest(strengths, weights) s (strength, weight)) / 100)::integer;
+return least(
+  100,
+  (select coalesce(sum(s.strength * s.weight), 0) from unnest(strengths, weights) s (strength, weight)) / 100
+)::integer;
 --> statement-breakpoint
 create or replace function access.risk_reasons(strengths integer[]) returns text[]
 language sql immutable

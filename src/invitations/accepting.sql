@@ -119,9 +119,7 @@ begin
       coalesce(wanted ->> 'family_name', i.family_name),
       i.locale,
       coalesce(case when i.organization_id is null then given[1].name end, access.base_role(t)),
-      i.unit_id,
-      i.organization_id,
-      now()
+      i.unit_id, i.organization_id, now()
     );
   exception when unique_violation then
     get stacked diagnostics broken = constraint_name;

@@ -90,7 +90,10 @@ end $$;
 -- Strengths that an older release kept are fewer than there are weights.
 create function access.risk_score(strengths integer[], weights integer[]) returns integer
 language sql immutable
-return least(100, (select coalesce(sum(s.strength * s.weight), 0) from unnest(strengths, weights) s (strength, weight)) / 100)::integer;
+return least(
+  100,
+  (select coalesce(sum(s.strength * s.weight), 0) from unnest(strengths, weights) s (strength, weight)) / 100
+)::integer;
 
 create function access.risk_reasons(strengths integer[]) returns text[]
 language sql immutable

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'e6c0bdfada72987f3b3bfd91715165f2134239dd89bbb98b41aedac828c22f55')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'e28ebb346903773fcee94e4ba00e4dc07a31d5570feeac64c12e1d14907256d4')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', '84429644c046148bb567571928a407a662f8d375551461271c5c928d6bcc671c'),
+  listed('tenant/0008_watching', '4abafbf373e499a433d601ada395fc486378fa25d8039b4efe4c5e154f8c00d6'),
 ]
