@@ -45,6 +45,7 @@ type Schema = {
   items?: Schema
   minItems?: number
   anyOf?: Schema[]
+  allOf?: Schema[]
   oneOf?: Schema[]
   format?: string
   pattern?: string
@@ -222,7 +223,9 @@ const takesOther = (door: Door) => typesOf(door).every((type) => !/json$|form/.t
 const schemaOf = (door: Door, type = 'application/json') => deref(door.operation.requestBody?.content[type]?.schema ?? {})
 /** What a schema may be: itself, or what it offers to choose from. */
 const choices = (schema: Schema): Schema[] => {
-  const { anyOf, oneOf, ...plain } = deref(schema)
+  const { anyOf, oneOf, allOf, ...plain } = deref(schema)
+  // A schema that another one refers to, to describe it.
+  if (allOf?.length === 1) return choices(allOf[0] ?? {})
   const offered = [...(anyOf ?? []), ...(oneOf ?? [])]
   return offered.length ? offered.flatMap(choices) : [plain]
 }
