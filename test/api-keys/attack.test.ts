@@ -39,6 +39,7 @@ const BESIDE: Record<string, object> = {
   '/competency-types': { kind: 'training' },
   '/competencies': { level: 3, issued_at: '2026-01-15' },
   '/webhooks': { url: 'https://hooks.acme.example' },
+  '/hooks': { url: 'https://hooks.acme.example' },
   '/settings/providers': { type: 'oidc', issuer: 'https://id.acme.example' },
 }
 

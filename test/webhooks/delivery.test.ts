@@ -12,7 +12,7 @@ import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { addWebhook, type Message, makeReceiver, type Receiver, until, verified } from './receiver.ts'
 
-const AT = 'delivered'
+const AT = 'webhooks-delivered'
 const PATH = '/api/v1/webhooks'
 let realm: Inside
 let admin: string
