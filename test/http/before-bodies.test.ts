@@ -105,7 +105,7 @@ describe('of a body', () => {
     doors.filter(
       ({ path, types }) =>
         types.includes('application/json') &&
-        /^\/(api|platform)\/v1\/(auth\/|invitations\/(accept|preview)$)/.test(path) === under_auth,
+        /^\/(api|platform)\/v1\/(auth\/|invitations\/(accept|accept\/options|preview)$)/.test(path) === under_auth,
     )
 
   it.each([
