@@ -225,7 +225,8 @@ const schemaOf = (door: Door, type = 'application/json') => deref(door.operation
 const choices = (schema: Schema): Schema[] => {
   const { anyOf, oneOf, allOf, ...plain } = deref(schema)
   // A schema that another one refers to, to describe it.
-  if (allOf?.length === 1) return choices(allOf[0] ?? {})
+  const described = allOf?.find(({ $ref }) => $ref)
+  if (described) return choices(described)
   const offered = [...(anyOf ?? []), ...(oneOf ?? [])]
   return offered.length ? offered.flatMap(choices) : [plain]
 }
