@@ -43,7 +43,8 @@ describe('a route answers a tenant of each isolation the same', () => {
         const { session } = of(isolation)
         const body = /refresh/.test(path) ? { refresh_token: session.refresh_token } : /\/login$/.test(path) ? ADMIN : sample
         const answer = await call(nameOf(isolation), at, {
-          method,
+          // A stream does not end while it is read.
+          method: path.endsWith('/stream') ? 'HEAD' : method,
           token: session.access_token,
           ...(body === undefined ? {} : { body }),
         })
