@@ -5,7 +5,7 @@
  */
 import type { Config } from '../kernel/config.ts'
 import { decrypt } from '../kernel/keyring.ts'
-import { faultOfUrl, isLocalProvider } from '../providers/urls.ts'
+import { faultOfUrl } from '../providers/urls.ts'
 import { signed } from './signing.ts'
 
 const PATIENCE_MS = 10_000
@@ -19,12 +19,15 @@ export type Target = { id: string; url: string; secrets: string[] }
 export type Message = { id: string; type: string; at: string; text: string }
 export type Sent = { is_delivered: boolean; status: number | null; error: string | null; duration_ms: number }
 
-/** Why an address is none that events are sent to, in words for the caller; null: it is one. */
+/** A receiver on the machine of a local start. Every other spelling of that machine is refused there as in production. */
+const LOCAL_RECEIVER = /^http:\/\/(([a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\]):\d+(\/|\?|$)/
+
+/** Why an address is none that messages are sent to, in words for the caller; null: it is one. */
 export function faultOfTarget(config: Config, url: string): string | null {
-  const fault = faultOfUrl(config, url)
-  if (fault || !isLocalProvider(config, url)) return fault
+  const is_local = config.ENVIRONMENT === 'local' && LOCAL_RECEIVER.test(url)
+  if (!is_local) return faultOfUrl({ ...config, ENVIRONMENT: 'production' }, url)
   const [port, own] = [new URL(url), config.BASE_URL].map(({ port, protocol }) => port || (protocol === 'https:' ? '443' : '80'))
-  return port === own ? 'is an address of this service' : null
+  return port === own ? 'is an address of this service' : faultOfUrl(config, url)
 }
 
 /** The secrets of a webhook, or of what signs in the same way, opened. */

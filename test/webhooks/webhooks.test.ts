@@ -101,6 +101,12 @@ describe('a webhook', () => {
       'https://freehold.test/',
       'http://127.0.0.1/in',
       'http://2130706433/',
+      // Of this machine a local start knows one spelling, with a port.
+      'http://2130706433:9/',
+      'http://0x7f.1:9/',
+      'https://127.0.0.1:9/',
+      'https://localhost/',
+      'https://[::1]/',
     ])
       expectProblem(await call(AT, PATH, { token: admin, body: { url } }), 400, 'invalid_request')
     // In production nothing of this machine is a receiver.
