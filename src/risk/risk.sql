@@ -105,9 +105,7 @@ language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare
   reasons text[] := access.risk_reasons(here.strengths);
 begin
-  if not request ? 'breached' or request ->> 'breached' is not null then
-    null;
-  else
+  if request ? 'breached' and request ->> 'breached' is null then
     -- The list of breached passwords did not answer: nothing was counted, and the entry says so.
     reasons := reasons || 'breached_password_unknown'::text;
   end if;
