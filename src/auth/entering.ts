@@ -5,6 +5,16 @@ import { type Entered, tokensOf } from './auth.ts'
 import { cookiesOf, type LoginOutcome } from './browser.ts'
 import type { Challenged } from './challenge.ts'
 
+/** What refuses a login, by whichever way. */
+export const ENTRY_PROBLEMS = [
+  'invalid_credentials',
+  'user_inactive',
+  'password_change_required',
+  'forbidden',
+  'limit_reached',
+  'denied_by_hook',
+] as const
+
 /** The answer to a login, and the cookies to set with it; `inCookies`: its tokens are in those. */
 export async function answerOf(
   ctx: Ctx,

@@ -16,7 +16,7 @@ import { invalid, Problem } from '../kernel/problem.ts'
 import { locationOf } from '../sessions/device.ts'
 import { changePassword, PasswordChange, RefreshToken, refresh, tokensOf } from './auth.ts'
 import { cookiesOf, LoginAnswer, LoginOutcome, recentCookieTokens } from './browser.ts'
-import { answerOf } from './entering.ts'
+import { answerOf, ENTRY_PROBLEMS } from './entering.ts'
 import { Credentials, login, PasswordForm } from './login.ts'
 import { logout, logoutAll } from './logout.ts'
 import { Me, me, WhoAmI, whoAmI } from './me.ts'
@@ -36,14 +36,7 @@ authRoutes.openapi(
     body: Credentials,
     form: PasswordForm,
     returns: { 200: LoginOutcome },
-    problems: [
-      'invalid_credentials',
-      'user_inactive',
-      'password_change_required',
-      'forbidden',
-      'limit_reached',
-      'denied_by_hook',
-    ],
+    problems: [...ENTRY_PROBLEMS],
   }),
   async (c) => {
     refuseClientSecret(c.req.header('Authorization'))

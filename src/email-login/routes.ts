@@ -1,4 +1,4 @@
-import { answerOf } from '../auth/entering.ts'
+import { answerOf, ENTRY_PROBLEMS } from '../auth/entering.ts'
 import { deviceTokensOf, emailLoginTokenOf, refreshTokensOf, requireCookieHost, setEmailLoginCookie } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
 import { invalid } from '../kernel/problem.ts'
@@ -51,14 +51,7 @@ emailLoginRoutes.openapi(
     attempts: 'login',
     body: EmailLoginProof,
     returns: { 200: EmailLoginOutcome },
-    problems: [
-      'invalid_credentials',
-      'user_inactive',
-      'password_change_required',
-      'forbidden',
-      'limit_reached',
-      'denied_by_hook',
-    ],
+    problems: [...ENTRY_PROBLEMS],
   }),
   async (c) => {
     const { code, token, confirm = false, cookie = false, device_token, ...sent } = c.req.valid('json')

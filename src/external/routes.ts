@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
-import { answerOf } from '../auth/entering.ts'
+import { answerOf, ENTRY_PROBLEMS } from '../auth/entering.ts'
 import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
@@ -26,16 +26,7 @@ externalRoutes.openapi(
     params: z.object({ provider: ProviderName }),
     body: ExternalLogin,
     returns: { 200: LoginOutcome },
-    problems: [
-      'not_found',
-      'invalid_credentials',
-      'user_inactive',
-      'password_change_required',
-      'forbidden',
-      'limit_reached',
-      'denied_by_hook',
-      'provider_unavailable',
-    ],
+    problems: ['not_found', ...ENTRY_PROBLEMS, 'provider_unavailable'],
   }),
   async (c) => {
     const { cookie = false, device_token, ...token } = c.req.valid('json')

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
-import { answerOf } from '../auth/entering.ts'
+import { answerOf, ENTRY_PROBLEMS } from '../auth/entering.ts'
 import { FRESH, needOf, requireCredential, TWO_IF_ANY } from '../http/admit.ts'
 import { refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
 import { room, route } from '../http/route.ts'
@@ -56,12 +56,7 @@ factorRoutes.openapi(
     body: SecondFactor,
     returns: { 200: LoginOutcome.or(BackupCodes) },
     problems: [
-      'invalid_credentials',
-      'user_inactive',
-      'password_change_required',
-      'forbidden',
-      'limit_reached',
-      'denied_by_hook',
+      ...ENTRY_PROBLEMS,
       'illegal_state',
       'token_missing',
       'token_invalid',

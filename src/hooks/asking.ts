@@ -5,6 +5,7 @@
  * nothing of this happens and no round trip is spent.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import type { BatchItem, BatchResponse } from 'drizzle-orm/batch'
 import type { Config } from '../kernel/config.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { build, dbError } from '../kernel/db.ts'
@@ -91,13 +92,14 @@ export function askingHooks(ctx: Ctx): Ctx {
     }
   }
 
-  // Whatever the statements, their results are the last ones.
-  const runAny = run as (...statements: unknown[]) => Promise<unknown[]>
-  ctx.run = ((...statements: unknown[]) =>
+  ctx.run = <T extends readonly BatchItem<'pg'>[]>(...statements: T) =>
     withAnswers(
-      () => runAny(...statements),
-      async () => (await runAny(build.execute(sql`select ${answered()}`), ...statements)).slice(1),
-    )) as unknown as Ctx['run']
+      () => run(...statements),
+      async () => {
+        const [, ...results] = await run(build.execute(sql`select ${answered()}`), ...statements)
+        return results as BatchResponse<T>
+      },
+    )
   ctx.call = <T>(asked: SQL) =>
     withAnswers(
       () => call<T>(asked),

@@ -1,6 +1,6 @@
 import { z } from '@hono/zod-openapi'
 import { LoginOutcome } from '../auth/browser.ts'
-import { answerOf } from '../auth/entering.ts'
+import { answerOf, ENTRY_PROBLEMS } from '../auth/entering.ts'
 import { DeviceToken } from '../auth/login.ts'
 import { FRESH, TWO_IF_ANY } from '../http/admit.ts'
 import { deviceTokensOf, refreshTokensOf, requireCookieHost } from '../http/cookies.ts'
@@ -62,14 +62,7 @@ passkeyRoutes.openapi(
     attempts: 'passkey-login',
     body: Login,
     returns: { 200: LoginOutcome },
-    problems: [
-      'invalid_credentials',
-      'user_inactive',
-      'password_change_required',
-      'forbidden',
-      'limit_reached',
-      'denied_by_hook',
-    ],
+    problems: [...ENTRY_PROBLEMS],
   }),
   async (c) => {
     const { credential, cookie = false, device_token } = c.req.valid('json')

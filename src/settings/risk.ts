@@ -3,19 +3,10 @@
  * ever told; a trigger refuses those that sum to nothing, and thresholds that contradict each other (src/risk/scoring.sql).
  */
 import { z } from '@hono/zod-openapi'
+import { RISK_WEIGHTS } from './table.ts'
 
-export const SIGNS = [
-  'new_device',
-  'new_country',
-  'new_network',
-  'impossible_travel',
-  'failures',
-  'unusual_hour',
-  'foreign_token',
-  'many_accounts',
-  'breached_password',
-] as const
-export type Sign = (typeof SIGNS)[number]
+export const SIGNS = Object.keys(RISK_WEIGHTS) as [Sign, ...Sign[]]
+export type Sign = keyof typeof RISK_WEIGHTS
 
 const each = <T extends z.ZodType>(of: T) => Object.fromEntries(SIGNS.map((name) => [name, of])) as Record<Sign, T>
 const Weight = z.int().min(0).max(100)
@@ -23,17 +14,7 @@ const Weight = z.int().min(0).max(100)
 export const RiskWeights = z.object(each(Weight)).openapi({
   description:
     'How many points each sign of a risky login adds to its score, where there is all of it. 0: the sign does not count. The score ends at 100.',
-  example: {
-    new_device: 20,
-    new_country: 20,
-    new_network: 10,
-    impossible_travel: 40,
-    failures: 20,
-    unusual_hour: 10,
-    foreign_token: 40,
-    many_accounts: 30,
-    breached_password: 20,
-  },
+  example: RISK_WEIGHTS,
 })
 /** A merge patch, as all of the settings. */
 export const RiskWeightPatch = z.strictObject(each(Weight.optional())).openapi({

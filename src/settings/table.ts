@@ -3,7 +3,7 @@ import { bigint, boolean, check, integer, jsonb, text, uuid } from 'drizzle-orm/
 import { bytea, freehold, moment } from '../kernel/schema.ts'
 
 /** What each sign weighs by default (measured: docs/guides/risk.md). */
-const RISK_WEIGHTS = {
+export const RISK_WEIGHTS = {
   new_device: 20,
   new_country: 20,
   new_network: 10,
