@@ -13,7 +13,7 @@ import { rotateStale } from './tenants/lifecycle/rotating.ts'
 import { freeSubdomains } from './tenants/lifecycle/subdomains.ts'
 import { deliverDue } from './tenants/maintenance/mail.ts'
 import { runMaintenance } from './tenants/maintenance/maintenance.ts'
-import { deliverDueEvents } from './tenants/maintenance/webhooks.ts'
+import { deliverDueEvents, deliverQueued, type Ringing } from './tenants/maintenance/webhooks.ts'
 import { tendUndos } from './tenants/migration/put-back.ts'
 import { tendMigrations } from './tenants/migration/touch.ts'
 import { tendMoves } from './tenants/move/rest.ts'
@@ -59,4 +59,10 @@ export default {
     for (const result of results)
       if (result.status === 'rejected') log('scheduled job failed', { trace_id, error: String(result.reason) })
   },
-} satisfies ExportedHandler<Env>
+  /** Where the Queue DELIVERIES is bound: sends the events of one tenant. */
+  async queue({ messages }, env) {
+    const config = configOf(env)
+    useSqlUrl(config.NEON_SQL_URL)
+    await deliverQueued(env, config, messages)
+  },
+} satisfies ExportedHandler<Env, Ringing>
