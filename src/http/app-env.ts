@@ -23,7 +23,7 @@ export type AppEnv = {
     is_behind?: boolean
     reloadRealm: () => Promise<Realm | null>
     /** Reports activity in the realm, so that maintenance includes it; null if that was reported already. */
-    reportActivity: () => Promise<unknown> | null
+    reportActivity: (is_committed: boolean) => Promise<unknown> | null
     /** Who a token of an issuer elsewhere is of, which the realm takes; null: it is none. */
     bearerElsewhere?: (token: string) => Promise<Bearer | null>
     /** Counts one use of an API key. */

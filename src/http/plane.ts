@@ -26,8 +26,16 @@ function licenseHeader({ license }: Realm): string | null {
   return Date.parse(license.read_only_from) <= Date.now() ? `${until}, read-only` : until
 }
 
-/** Whether a request may have written to the audit, beside that it was refused: of those that read, an export does. */
-const mayWrite = (c: Context<AppEnv>) => !/^(GET|HEAD)$/.test(c.req.method) || /export/.test(c.req.path)
+/**
+ * What a request may have written to the audit; of those that read, an export writes. What was undone wrote nothing, and what is recorded
+ * after an answer is that it was refused.
+ */
+function deedOf(c: Context<AppEnv>, is_committed: boolean): Deed {
+  if (c.error || !is_committed) return 'refused'
+  return /^(GET|HEAD)$/.test(c.req.method) && !/export/.test(c.req.path) ? 'read' : 'wrote'
+}
+
+type Deed = 'wrote' | 'refused' | 'read'
 
 /** The parts of a request that a plane may use. */
 export type PlaneRequest = {
@@ -57,7 +65,7 @@ export type RealmSource = {
   /** Loads the realm again, bypassing all caches. */
   reloadRealm: () => Promise<Realm | null>
   /** Reports activity in the realm, and what it may have written, so that maintenance includes it; null if that was reported already. */
-  reportActivity: (realm: Realm, how: 'wrote' | 'refused' | 'read') => Promise<unknown> | null
+  reportActivity: (realm: Realm, how: Deed) => Promise<unknown> | null
   /** Whether the database of the realm has an older schema than this Worker is made for. */
   isBehind: (realm: Realm) => boolean
   /** Has a request ask the hooks of the realm; missing: it has none. */
@@ -101,7 +109,7 @@ export const plane = (
     if ('moved_to' in realm) return answerMoved(c, realm)
     c.set('realm', realm)
     c.set('reloadRealm', source.reloadRealm)
-    c.set('reportActivity', () => source.reportActivity(realm, mayWrite(c) ? 'wrote' : c.error ? 'refused' : 'read'))
+    c.set('reportActivity', (is_committed) => source.reportActivity(realm, deedOf(c, is_committed)))
     c.set('countUse', countUse)
     if (source.askingHooks) c.set('askingHooks', source.askingHooks)
     const later = (work: Promise<unknown>) => c.executionCtx.waitUntil(work)

@@ -102,8 +102,8 @@ type Parts = Pick<Ctx, 'config' | 'request' | 'need' | 'bearer' | 'key' | 'later
   realm: Realm
   /** Resolves the realm again, bypassing all caches. Fails when it is gone or not active; null when the registry does not answer. */
   reloadRealm: () => Promise<Realm | null>
-  /** Reports activity in the realm, alongside the request; null if that was reported already. */
-  reportActivity: () => Promise<unknown> | null
+  /** Reports activity in the realm, alongside the request, and whether it was committed; null if that was reported already. */
+  reportActivity: (is_committed: boolean) => Promise<unknown> | null
   countUse: (ctx: Ctx, prefix: string) => void
   /** Rings the streams of users to whom a committed transaction has told something: their ids, with commas. */
   ring: (rung: string | null | undefined) => void
@@ -197,13 +197,15 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ring, ...parts 
 
     async once(realm: Realm, list: Statements, readOnly = false): Promise<unknown[]> {
       ctx.trips++
+      let is_committed = false
       try {
         const sent = list(realm, readOnly) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]
         const results = (await requireJson(connect(realm.database_url, undefined, readOnly).batch(sent))) as unknown[]
+        is_committed = true
         ring((results.at(-1) as { rows?: { rung?: string }[] } | undefined)?.rows?.[0]?.rung)
         return results
       } finally {
-        const reported = reportActivity()
+        const reported = reportActivity(is_committed)
         if (reported) parts.later(reported)
       }
     },
