@@ -32,16 +32,15 @@ function expectLittle(answer: Heard, about: string) {
 
 describe('the worst bodies', () => {
   it.each([16, 1024])(
-    'of %i KiB are refused in less than 64 KiB at every public route, with a length and in chunks',
+    'of %i KiB are refused in less than 64 KiB at every public route, half of them with a length, half in chunks',
     async (kib) => {
       expect(open.length).toBeGreaterThan(10)
-      for (const door of open)
-        for (const body of worstBodies(kib * KIB, FIELDS))
-          for (const in_chunks of [false, true]) {
-            const answer = await send(door, body, in_chunks)
-            expectLittle(answer, `${door.name}: ${body.name} as ${body.type}`)
-            if (kib > 16 && door.types.includes(body.type)) expect(answer.status).toBe(413)
-          }
+      for (const [n, door] of open.entries())
+        for (const [m, body] of worstBodies(kib * KIB, FIELDS).entries()) {
+          const answer = await send(door, body, (n + m) % 2 === 1)
+          expectLittle(answer, `${door.name}: ${body.name} as ${body.type}`)
+          if (kib > 16 && door.types.includes(body.type)) expect(answer.status).toBe(413)
+        }
     },
   )
 
