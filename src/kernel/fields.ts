@@ -32,7 +32,7 @@ export const Line = (max: number) => plain(written(max).normalize('NFC').trim().
  * microseconds, one with an offset its milliseconds.
  */
 export const Moment = z.iso
-  .datetime({ offset: true, error: 'must be a timestamp as in RFC 3339' })
+  .datetime({ offset: true, error: 'must be a timestamp as in RFC 3339', abort: true })
   .refine((written) => /^(?!0000)\d{4}-/.test(utc(written)), 'must lie in the years 1 to 9999')
   .transform((written) => (/^[^.]*(\.\d{1,6})?Z$/.test(written) ? written : utc(written)))
 

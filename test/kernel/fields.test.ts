@@ -1,6 +1,6 @@
 /** Threat: text of 1 MiB that is normalised, and grows, before anybody looks at its length. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { Line, Text } from '../../src/kernel/fields.ts'
+import { Line, Moment, Text } from '../../src/kernel/fields.ts'
 import { Email } from '../../src/names/addresses.ts'
 import { Phone, Username } from '../../src/users/fields.ts'
 
@@ -33,4 +33,14 @@ describe('a text that is far too long', () => {
       expect(field.safeParse('x'.repeat(max + 1)).error?.issues.some(({ code }) => code === 'too_big')).toBe(true)
     },
   )
+})
+
+describe('a timestamp', () => {
+  it.each([
+    ['yesterday', 'must be a timestamp as in RFC 3339'],
+    ['2026-13-40T25:00:00Z', 'must be a timestamp as in RFC 3339'],
+    ['0000-01-01T00:00:00Z', 'must lie in the years 1 to 9999'],
+  ])('%s is refused for one reason', (written, reason) => {
+    expect(Moment.safeParse(written).error?.issues.map(({ message }) => message)).toEqual([reason])
+  })
 })
