@@ -13,8 +13,8 @@
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 106 objects
---   replaces 27 objects
+--   creates 108 objects
+--   replaces 28 objects
 --   drops and creates function access.accept_invitation
 --   drops and creates function access.answer
 --   drops and creates function access.answer_many
@@ -164,6 +164,10 @@ ALTER TABLE "freehold"."login_attempts" ADD COLUMN "network" text;
 ALTER TABLE "freehold"."login_challenges" ADD COLUMN "risk_id" uuid;
 --> statement-breakpoint
 ALTER TABLE "freehold"."login_challenges" ADD COLUMN "code_hash" "bytea";
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_challenges" ADD COLUMN "mails" integer DEFAULT 0 NOT NULL;
+--> statement-breakpoint
+ALTER TABLE "freehold"."login_challenges" ADD COLUMN "mailed_at" timestamp with time zone;
 --> statement-breakpoint
 ALTER TABLE "freehold"."sessions" ADD COLUMN "hook_claims" jsonb;
 --> statement-breakpoint
@@ -1954,7 +1958,7 @@ declare
 begin
   delete from freehold.login_challenges c where c.user_id = u.id and c.expires_at <= now();
   insert into freehold.login_challenges (
-    token_hash, user_id, guard, client, audience, device, amr, risk_id, code_hash, expires_at
+    token_hash, user_id, guard, client, audience, device, amr, risk_id, expires_at
   )
   values (
     challenge.token_hash,
@@ -1965,16 +1969,10 @@ begin
     device,
     amr,
     risk,
-    case when is_mailed then (request -> 'mailed_code' ->> 'hash')::bytea end,
-    now() + case when is_mailed then interval '10 minutes' else interval '5 minutes' end
+    now() + interval '5 minutes'
   );
   if is_mailed then
-    perform access.enqueue_mail(
-      'login_code', u.id, u.email,
-      jsonb_build_object(
-        'expires_at', now() + interval '10 minutes', 'network', access.login_network(request ->> 'address')),
-      request -> 'mailed_code' ->> 'secrets'
-    );
+    perform access.mail_login_code(u, challenge.token_hash, request);
   end if;
   return jsonb_build_object(
     'outcome', 'mfa_required',
@@ -2070,8 +2068,32 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
   select access.factor_methods(u) <> '[]' or request ? 'mailed_code' and amr not like 'otp%'
 $$;
 --> statement-breakpoint
--- The second step of a login that was risky, of somebody without a second factor: a code that was mailed. A public endpoint. A
--- mailbox is no second factor: the session has one. `code_hash` is of the challenge's token with the code.
+-- Mails the code of `request`, {mailed_code: {hash, secrets}, address}, which works for ten minutes from now; false: it was
+-- beyond a limit of mails, and the former code stays. Either way it counts for the challenge.
+create or replace function access.mail_login_code(u freehold.users, challenge bytea, request jsonb) returns boolean
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  until timestamptz := now() + interval '10 minutes';
+  is_mailed boolean := access.enqueue_mail(
+    'login_code', u.id, u.email,
+    jsonb_build_object('expires_at', until, 'network', access.login_network(request ->> 'address')),
+    request -> 'mailed_code' ->> 'secrets'
+  ) is not null;
+begin
+  update freehold.login_challenges c
+  set mails = c.mails + 1,
+    mailed_at = now(),
+    -- Where even the first was dropped there is a code all the same, which nobody knows: another may be asked for.
+    code_hash = case
+      when is_mailed or c.code_hash is null then (request -> 'mailed_code' ->> 'hash')::bytea
+      else c.code_hash
+    end,
+    expires_at = case when is_mailed then greatest(c.expires_at, until) else c.expires_at end
+  where c.token_hash = challenge;
+  return is_mailed;
+end $$;
+--> statement-breakpoint
+-- What access.enter returns, or {outcome: refused, mail}. `code_hash` is of the challenge's token with the code.
 create or replace function access.verify_mailed_code(
   tenant_id uuid,
   system_key text,
@@ -2090,6 +2112,49 @@ begin
     t, challenge, c, c.code_hash = verify_mailed_code.code_hash, 'otp', 'wrong_email_code', refresh_hash, request, former,
     false, 1
   );
+end $$;
+--> statement-breakpoint
+-- {outcome: sent, expires_in, left}, or {outcome: ended} (there is no such challenge any more), {outcome: not_mailed} (it asks for
+-- a second factor), {outcome: too_soon, seconds}, {outcome: no_more}; each with `mail`, whether the outbox has work. `request` is
+-- as for access.mail_login_code. What it was that ended a challenge nobody is told, as with a wrong code.
+create or replace function access.resend_login_code(tenant_id uuid, system_key text, challenge bytea, request jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  c freehold.login_challenges := access.open_challenge(t, challenge);
+  most constant integer := 3;
+  u freehold.users;
+  seconds integer;
+  outcome jsonb;
+begin
+  select x.* into u
+  from freehold.login_challenges y
+    join freehold.users x on x.id = y.user_id
+  where y.token_hash = challenge;
+  perform access.set_audit_actor(u.id, u.username, request);
+  -- Of many at once each waited for the one before, and began earlier than that one ended.
+  seconds := ceil(extract(epoch from c.mailed_at + interval '30 seconds' - clock_timestamp()));
+  if c.token_hash is null then
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, 'challenge_ended', true, jsonb_build_object('reason', 'challenge_ended'), 30
+    );
+    outcome := jsonb_build_object('outcome', 'ended');
+  elsif c.code_hash is null then
+    outcome := jsonb_build_object('outcome', 'not_mailed');
+  elsif c.mails >= most then
+    outcome := jsonb_build_object('outcome', 'no_more');
+  elsif seconds > 0 then
+    outcome := jsonb_build_object('outcome', 'too_soon', 'seconds', seconds);
+  elsif access.mail_login_code(u, challenge, request) then
+    perform access.record(
+      'EMAIL_LOGIN_REQUESTED', 'request', 'user', u.id::text, null,
+      jsonb_build_object('reason', 'risk', 'mails', c.mails + 1), 20
+    );
+    outcome := jsonb_build_object('outcome', 'sent', 'expires_in', 600, 'left', most - c.mails - 1);
+  else
+    outcome := jsonb_build_object('outcome', 'no_more');
+  end if;
+  return outcome || jsonb_build_object('mail', access.has_enqueued_mail());
 end $$;
 --> statement-breakpoint
 -- {id, act, url, on_failure, secrets}; null: there is none.
@@ -3347,6 +3412,33 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
       '{kinds,updated_at}', '{user_id}', 'delete')
 $$;
 --> statement-breakpoint
+-- The settings of a provider by its name, with the secret of its client; null: there is none that is enabled. `mails_code`:
+-- what the settings of risk want of the Worker, as access.begin_login says it.
+create or replace function access.begin_external_login(tenant_id uuid, system_key text, wanted text) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+begin
+  return (
+    select jsonb_build_object(
+      'id', p.id,
+      'mails_code', t.risk_action = 'step_up',
+      'name', p.name,
+      'type', p.type,
+      'issuer', p.issuer,
+      'client_id', p.client_id,
+      'client_secret_encrypted', p.client_secret_encrypted,
+      'claims', p.claims,
+      'allowed_domains', p.allowed_domains,
+      'trusts_emails', p.trusts_emails,
+      'mfa_values', p.mfa_values,
+      'updated_at', p.updated_at
+    )
+    from freehold.providers p
+    where p.name = wanted and p.is_enabled
+  );
+end $$;
+--> statement-breakpoint
 -- Deletes at most so many rows of each kind: {is_done, given_up}, where `given_up` counts mails. A purge stays due
 -- until it is done.
 create or replace function access.purge(at_most integer) returns jsonb
@@ -4453,12 +4545,12 @@ create trigger before_webhook before insert or update on freehold.webhooks
 create trigger after_webhook after insert or update on freehold.webhooks
   for each row execute function access.after_webhook();
 --> statement-breakpoint
-create policy make on freehold.hooks for insert
-  with check ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
---> statement-breakpoint
 -- Not access.protect: a secret is not read, and all of it goes with the permission to change settings.
 create policy read on freehold.hooks for select
   using ((select access.permission() = any ('{setting:read,setting:update}'::text[])));
+--> statement-breakpoint
+create policy make on freehold.hooks for insert
+  with check ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
 --> statement-breakpoint
 create policy change on freehold.hooks for update
   using ((select access.permission() = 'setting:update') and (select access.scope() = 'all'));
@@ -4522,6 +4614,7 @@ revoke execute
     access.hook_target(uuid,text,uuid),
     access.is_wanted(text,text[]),
     access.keep_risk(freehold.risk_attempts,freehold.tenant,text,jsonb),
+    access.mail_login_code(freehold.users,bytea,jsonb),
     access.mail_notifications(integer),
     access.matrix_rows(uuid[],uuid[],timestamp with time zone),
     access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb,boolean,integer),
@@ -4555,6 +4648,7 @@ revoke execute
     access.rehearsed(jsonb),
     access.replay_webhook(uuid,bigint),
     access.require_room(freehold.invitations,access.limits),
+    access.resend_login_code(uuid,text,bytea,jsonb),
     access.ring_own(),
     access.risk_faults(freehold.tenant,freehold.tenant),
     access.risk_network(text),
@@ -4623,6 +4717,7 @@ grant execute
     access.read_notifications(),
     access.rehearse_risk(jsonb,jsonb,integer,integer),
     access.replay_webhook(uuid,bigint),
+    access.resend_login_code(uuid,text,bytea,jsonb),
     access.set_notification_preferences(jsonb),
     access.unread_notifications(),
     access.verify_mailed_code(uuid,text,bytea,bytea,bytea,jsonb,jsonb)

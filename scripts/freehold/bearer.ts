@@ -32,7 +32,7 @@ export const Tokens = z.object({
   must_change_password: z.boolean(),
   device_token: z.string().optional(),
 })
-const MfaRequired = z.object({ mfa_required: z.literal(true) })
+const MfaRequired = z.object({ mfa_required: z.literal(true), methods: z.array(z.string()) })
 const Entered = Tokens.pick({ access_token: true, must_change_password: true })
 
 /** A token is exchanged this long before it ends: a stream is not sent again. */
@@ -92,11 +92,14 @@ async function logIn(
     if (!(error instanceof ApiProblem) || error.problem.code !== 'invalid_credentials') throw error
     throw new ApiProblem(error.status, error.problem, [`E-mail and password come from ${from}.`])
   })
-  if (MfaRequired.safeParse(answer).success)
+  const challenge = MfaRequired.safeParse(answer).data
+  if (challenge) {
+    const why = challenge.methods.includes('email_code') ? 'was mailed a code for an unusual login' : 'has a second factor'
     throw new Failure(
-      `${email} has a second factor, and the environment has a password alone: use an API key, or freehold login.`,
+      `${email} ${why}, and the environment has a password alone: use an API key, or freehold login.`,
       'mfa_required',
     )
+  }
   const { access_token, must_change_password } = shaped(plane, Entered, answer)
   if (must_change_password) {
     await send(plane, 'POST', '/auth/logout', { token: access_token }).catch(() => undefined)

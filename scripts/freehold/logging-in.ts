@@ -5,7 +5,7 @@ import { connected, planeOf } from './api.ts'
 import { bearerWith, Tokens, withTokens } from './bearer.ts'
 import type { Command } from './command.ts'
 import { anyOperator, askedProfile, tenantConnection } from './credentials.ts'
-import { Failure, WrongUsage } from './failure.ts'
+import { ApiProblem, Failure, WrongUsage } from './failure.ts'
 import { DEFAULT_URL, type Globals, requireEncryption } from './options.ts'
 import { plain, print, printJson, tell } from './output.ts'
 import {
@@ -24,8 +24,8 @@ import { type Plane, send, shaped } from './wire.ts'
 
 type Wanted = Globals & { tenant?: string; email?: string; passwordStdin?: boolean }
 
-/** What a login answers that needs a second factor. */
-const Challenge = z.object({ mfa_required: z.literal(true), mfa_token: z.string() })
+/** What a login answers that needs a second step. */
+const Challenge = z.object({ mfa_required: z.literal(true), mfa_token: z.string(), methods: z.array(z.string()) })
 
 const WhoAmI = z.looseObject({
   username: z.string(),
@@ -87,7 +87,7 @@ async function logIn(options: Wanted): Promise<void> {
   const device_token = known?.email === email && known.device_token ? known.device_token : undefined
   const entered = await send(plane, 'POST', '/auth/login', { body: { ...who, password, device_token }, token: null })
   const challenge = Challenge.safeParse(entered)
-  const answer = challenge.success ? await secondFactor(plane, challenge.data.mfa_token) : entered
+  const answer = challenge.success ? await secondStep(plane, challenge.data) : entered
   const tokens = shaped(plane, Tokens, answer)
   const profile = withTokens(
     { name, url, tenant, email, access_token: '', refresh_token: '', expires_at: 0, device_token: null },
@@ -134,16 +134,32 @@ async function asked({ email, passwordStdin }: Wanted, known: Named | null): Pro
   return { email: name, password: await ask('Password: ', { hidden: true }) }
 }
 
-/** Asks for the second factor, and ends the login with it. */
-async function secondFactor(plane: Plane, mfa_token: string) {
+/** Asks for the second factor, or for the code that was mailed for a risky login, and ends the login with it. */
+async function secondStep(plane: Plane, { mfa_token, methods }: z.infer<typeof Challenge>) {
+  const is_mailed = methods.includes('email_code')
   if (!isAsked())
     throw new Failure(
-      `This user has a second factor: log in on a terminal, or with an API key in place of a login, for what is no person.`,
+      is_mailed
+        ? 'This login is unusual for the user, who was mailed a code: log in on a terminal.'
+        : `This user has a second factor: log in on a terminal, or with an API key in place of a login, for what is no person.`,
       'mfa_required',
     )
+  const verify = (proof: object) => send(plane, 'POST', '/auth/mfa/verify', { body: { mfa_token, ...proof }, token: null })
+  if (is_mailed) tell('This login is unusual for this account: a code was mailed to its address.')
+  while (is_mailed) {
+    const email_code = (await ask('Code of the mail, or nothing to have another one mailed: ')).trim()
+    if (email_code) return verify({ email_code })
+    try {
+      await send(plane, 'POST', '/auth/mfa/resend', { body: { mfa_token }, token: null })
+      tell('Another code was mailed. The one before does not work any more.')
+    } catch (error) {
+      // Too soon, or the last one: the code that there is goes on working.
+      if (!(error instanceof ApiProblem && [409, 429].includes(error.status))) throw error
+      tell(plain(error.problem.detail ?? error.message))
+    }
+  }
   const typed = (await ask('Code of the authenticator app, or a backup code: ')).trim()
-  const body = /^\d{3} ?\d{3}$/.test(typed) ? { mfa_token, code: typed } : { mfa_token, backup_code: typed }
-  return send(plane, 'POST', '/auth/mfa/verify', { body, token: null })
+  return verify(/^\d{3} ?\d{3}$/.test(typed) ? { code: typed } : { backup_code: typed })
 }
 
 /** Has a first password changed, which its session may do and nothing else. */

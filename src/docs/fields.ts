@@ -226,6 +226,7 @@ export const BODIES: Record<string, unknown> = {
   requestEmailLogin: { email: 'ann@acme.example' },
   verifyEmailLogin: { request_token: 'pX3b1mVtbzE2bXg0kQ9vXyT5pL8mN2rW7cD4fG6hJ0s', code: '49203917' },
   requestPasswordReset: { email: 'ann@acme.example' },
+  resendLoginCode: { mfa_token: 'k1.pX3b1mVtbzE2bXg0' },
   resendVerification: { email: 'ann@acme.example' },
   resetPassword: { user_id: ID },
   resetTenantUserPassword: { email: 'ann@acme.example' },

@@ -12,6 +12,8 @@ export const TEXTS: Record<string, string> = {
     'Returns a secret for an app such as Google Authenticator, also as a QR code. Nothing asks for its codes until `auth/mfa/verify` is sent the first one.',
   verifySecondFactor:
     'With the `mfa_token` of a login it answers like the login does. Of somebody logged in, without `mfa_token`, the first `code` of a new app switches it on, and the answer has the backup codes. A code works once; wrong ones count like wrong passwords. `remember_device` spares this device the second factor for some days.',
+  resendLoginCode:
+    'For a login that was answered with `methods: ["email_code"]`. The code before stops working; wrong codes stay counted. Two at most for each login, 30 seconds apart: 429 and then 409 beyond.',
   disableTotp: 'Needs the password and a code, or a backup code. The backup codes go with it, and the user is told by mail.',
   renewBackupCodes: 'Needs the password and a code. The former codes stop working.',
   changePassword:

@@ -8,6 +8,7 @@ import { sql } from 'drizzle-orm'
 import type { Entered } from '../auth/auth.ts'
 import type { Challenged } from '../auth/challenge.ts'
 import { DeviceToken, type EnterOutcome, enteredBy, formerHashes } from '../auth/login.ts'
+import { mailedCode } from '../auth/mailed-code.ts'
 import type { Ctx } from '../kernel/context.ts'
 import { log } from '../kernel/log.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -99,7 +100,9 @@ export async function finishExternalLogin(
 ): Promise<Entered | Challenged> {
   const { id, system_key } = ctx.realm
   const refresh_token = newToken()
-  const request = JSON.stringify({ ...ctx.request, ...place })
+  // It cannot be made between the check of the token and the session, which are one statement.
+  const mailed_code = provider.mails_code ? await mailedCode(ctx, refresh_token) : undefined
+  const request = JSON.stringify({ ...ctx.request, ...place, mailed_code })
   const result = await ctx.call<EnterOutcome | { outcome: 'refused'; is_known: boolean }>(
     sql`access.finish_external_login(${id}, ${system_key}, ${tokenArguments(provider, verdict)}, ${await tokenHash(refresh_token)}::bytea, ${request}::jsonb, ${await formerHashes(former)}::jsonb, ${JSON.stringify(devices)}::jsonb)`,
   )

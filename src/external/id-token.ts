@@ -25,6 +25,8 @@ export type ProviderSettings = {
   trusts_emails: boolean
   mfa_values: string[]
   updated_at: string
+  /** What the settings of risk want for a login. Missing from a database that is a version behind. */
+  mails_code?: boolean
 }
 
 /** Who somebody is at a provider, as access.finish_external_login takes it. */

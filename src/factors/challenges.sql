@@ -3,7 +3,7 @@
 --   access.open_challenge    the challenge of a token, while it can be met
 --   access.meet_challenge    lets in whoever met it, and counts who did not
 --   access.factor_methods    by what a user can meet one
--- Whatever a second factor is, it is compared between the last two: totp.sql.
+-- Whatever a second factor is, it is compared between the last two: totp.sql; and so is a mailed code: mailed-codes.sql.
 --
 -- Threat: whoever knows the password guesses the second factor, a hundred at once, or through ever new logins, each of
 -- which would begin to count anew; a challenge is used twice, or after the password was changed, because it was stolen.
@@ -50,7 +50,7 @@ declare
 begin
   delete from freehold.login_challenges c where c.user_id = u.id and c.expires_at <= now();
   insert into freehold.login_challenges (
-    token_hash, user_id, guard, client, audience, device, amr, risk_id, code_hash, expires_at
+    token_hash, user_id, guard, client, audience, device, amr, risk_id, expires_at
   )
   values (
     challenge.token_hash,
@@ -61,16 +61,10 @@ begin
     device,
     amr,
     risk,
-    case when is_mailed then (request -> 'mailed_code' ->> 'hash')::bytea end,
-    now() + case when is_mailed then interval '10 minutes' else interval '5 minutes' end
+    now() + interval '5 minutes'
   );
   if is_mailed then
-    perform access.enqueue_mail(
-      'login_code', u.id, u.email,
-      jsonb_build_object(
-        'expires_at', now() + interval '10 minutes', 'network', access.login_network(request ->> 'address')),
-      request -> 'mailed_code' ->> 'secrets'
-    );
+    perform access.mail_login_code(u, challenge.token_hash, request);
   end if;
   return jsonb_build_object(
     'outcome', 'mfa_required',
@@ -158,37 +152,6 @@ begin
   end if;
   return access.unless_risky(t, u, c.guard, entered);
 end $$;
-
--- Whether somebody who came by `amr` can be asked for a second step: by a factor of theirs, else by a code by mail, where the
--- Worker made one and they did not come by mail.
-create function access.can_challenge(u freehold.users, amr text, request jsonb) returns boolean
-language sql stable set search_path = pg_catalog, pg_temp as $$
-  select access.factor_methods(u) <> '[]' or request ? 'mailed_code' and amr not like 'otp%'
-$$;
-
--- The second step of a login that was risky, of somebody without a second factor: a code that was mailed. A public endpoint. A
--- mailbox is no second factor: the session has one. `code_hash` is of the challenge's token with the code.
-create function access.verify_mailed_code(
-  tenant_id uuid,
-  system_key text,
-  challenge bytea,
-  code_hash bytea,
-  refresh_hash bytea,
-  request jsonb,
-  former jsonb
-) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-declare
-  t freehold.tenant := access.check_system(tenant_id, system_key);
-  c freehold.login_challenges := access.open_challenge(t, challenge);
-begin
-  return access.meet_challenge(
-    t, challenge, c, c.code_hash = verify_mailed_code.code_hash, 'otp', 'wrong_email_code', refresh_hash, request, former,
-    false, 1
-  );
-end $$;
-
-grant execute on function access.verify_mailed_code(uuid, text, bytea, bytea, bytea, jsonb, jsonb) to freehold_app;
 
 -- How RFC 8176 names two factors. A code by mail and one of an app have the same name there, and so are told apart as two.
 create function access.both_methods(first text, second text) returns text

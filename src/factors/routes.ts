@@ -19,6 +19,7 @@ import {
   TotpSetup,
   verify,
 } from './factors.ts'
+import { LoginCodeRequest, LoginCodeSent, resendLoginCode } from './resending.ts'
 
 /** Second factors, under /auth of either plane. */
 export const factorRoutes = room()
@@ -89,6 +90,22 @@ factorRoutes.openapi(
     if (cookies.length) c.set('cookies', cookies)
     return c.json(answer, 200)
   },
+)
+
+factorRoutes.openapi(
+  route({
+    operationId: 'resendLoginCode',
+    method: 'post',
+    path: '/mfa/resend',
+    summary: 'Mail another code for a risky login',
+    public: true,
+    trips: 1,
+    attempts: 'login',
+    body: LoginCodeRequest,
+    returns: { 202: LoginCodeSent },
+    problems: ['invalid_credentials', 'illegal_state', 'limit_reached'],
+  }),
+  async (c) => c.json(await resendLoginCode(c.var.ctx, c.req.valid('json').mfa_token), 202),
 )
 
 factorRoutes.openapi(

@@ -25,6 +25,9 @@ export const login_challenges = freehold.table(
     risk_id: uuid(),
     /** Of the code that was mailed with the challenge's token, which the database never has; null: a second factor is asked for. */
     code_hash: bytea(),
+    /** How many codes were mailed, and when the last was. */
+    mails: integer().notNull().default(0),
+    mailed_at: moment(),
     /** Wrong answers to this challenge. */
     failures: integer().notNull().default(0),
     created_at: moment().notNull().defaultNow(),

@@ -225,7 +225,7 @@ export function faultsOfProblem(
 }
 
 /** What nobody sees in a form, or has no place for an error beside it. */
-const UNSEEN = ['next', 'id', 'once', 'account', 'of_account', 'revoke_api_keys', 'expires']
+const UNSEEN = ['next', 'id', 'mfa_token', 'mailed', 'once', 'account', 'of_account', 'revoke_api_keys', 'expires']
 const fieldsIn = (schema: unknown) =>
   new Set(schema instanceof z.ZodObject ? Object.keys(schema.shape).filter((name) => !UNSEEN.includes(name)) : [])
 

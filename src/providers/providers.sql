@@ -6,14 +6,17 @@
 -- permission at scope all; what decides who an external id is never changes; and users are created with roles that who
 -- sets it holds. The secret of a client can be written and not read, and is encrypted by the Worker.
 
--- The settings of a provider by its name, with the secret of its client; null: there is none that is enabled.
+-- The settings of a provider by its name, with the secret of its client; null: there is none that is enabled. `mails_code`:
+-- what the settings of risk want of the Worker, as access.begin_login says it.
 create function access.begin_external_login(tenant_id uuid, system_key text, wanted text) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
 begin
-  perform access.check_system(tenant_id, system_key);
   return (
     select jsonb_build_object(
       'id', p.id,
+      'mails_code', t.risk_action = 'step_up',
       'name', p.name,
       'type', p.type,
       'issuer', p.issuer,

@@ -118,6 +118,7 @@ const APP_MAY_CALL = [
   'access.request_reset(uuid,text,text,bytea,text,jsonb)',
   'access.require_reach(text,uuid,uuid)',
   'access.resend_invitation(uuid,text,uuid,bytea,text)',
+  'access.resend_login_code(uuid,text,bytea,jsonb)',
   'access.resend_verification(uuid,text,text,bytea,text,jsonb)',
   'access.reset_factors(uuid)',
   'access.retire_competency_type(uuid)',

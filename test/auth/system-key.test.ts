@@ -60,6 +60,7 @@ const KEYED = [
   'request_erasure',
   'request_reset',
   'resend_invitation',
+  'resend_login_code',
   'resend_verification',
   'revoke_token',
   'start_registration',

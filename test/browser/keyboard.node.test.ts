@@ -57,8 +57,8 @@ async function logIn(page: Page, { email, password } = BO): Promise<string> {
   return press(page, buttonOf('/login'))
 }
 
-/** The session of everybody began an hour ago, for what asks for a newer one. */
-async function letAnHourPass(): Promise<void> {
+/** Runs a statement in the database of the tenant. */
+async function inAcme(statement: string): Promise<void> {
   const url = new URL(site.postgresUrl)
   const root = new pg.Client({ connectionString: url.href })
   await root.connect()
@@ -68,13 +68,14 @@ async function letAnHourPass(): Promise<void> {
     url.pathname = `/${datname}`
     const tenant = new pg.Client({ connectionString: url.href })
     await tenant.connect()
-    await tenant.query(
-      `update freehold.sessions set authenticated_at = now() - interval '1 hour', created_at = now() - interval '1 hour'`,
-    )
+    await tenant.query(statement)
     await tenant.end()
   }
   expect(rows).toHaveLength(1)
 }
+/** The session of everybody began an hour ago, for what asks for a newer one. */
+const letAnHourPass = () =>
+  inAcme(`update freehold.sessions set authenticated_at = now() - interval '1 hour', created_at = now() - interval '1 hour'`)
 
 describe.skipIf(!hasChromium).each([
   ['with script', true],
@@ -176,5 +177,28 @@ describe.skipIf(!hasChromium).each([
     await type(page, '#token', (await site.mailTo(eve.email, '/login/link')).code)
     expect(await press(page, buttonOf('/login/link'))).toBe('/account')
     expect(await press(page, buttonOf('/account/logout-all'))).toMatch(/^\/login\?said=/)
+  })
+
+  it('a login from elsewhere is ended with the code that is mailed for it, the second one', async () => {
+    const home = await site.open('/login', { script })
+    await site.placeIn(home, 'Lima')
+    expect(await logIn(home, eve)).toBe('/account')
+    const page = await site.open('/login?next=/account/password', { script })
+    await site.placeIn(page, 'Oslo')
+    expect(await logIn(page, eve)).toBe('/login')
+    expect(await textOf(page)).toContain('This login is unusual for your account.')
+    const former = await site.codeTo(eve.email)
+    await press(page, buttonOf('/login/code/resend'))
+    expect(await textOf(page)).toContain('A code was mailed just now.')
+    await inAcme(`update freehold.login_challenges set mailed_at = mailed_at - interval '30 seconds'`)
+    await press(page, buttonOf('/login/code/resend'))
+    expect(await textOf(page)).toContain('Another code is on its way to you.')
+    const code = await site.codeTo(eve.email, former)
+    await type(page, '#code', former)
+    await press(page, buttonOf('/login/code'))
+    expect(await page.$eval('#code', (input) => input.getAttribute('aria-invalid'))).toBe('true')
+    expect(await textOf(page)).toContain('The code is wrong')
+    await type(page, '#code', code)
+    expect(await press(page, buttonOf('/login/code'))).toBe('/account/password')
   })
 })

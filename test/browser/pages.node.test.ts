@@ -183,6 +183,8 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
   const PAGES = [
     '/login',
     '/login wrong',
+    '/login risky',
+    '/login risky, again',
     '/register',
     '/reset-password',
     '/reset-password?step=ask',
@@ -215,6 +217,8 @@ describe.skipIf(!hasChromium).each(['light', 'dark'] as const)('in the %s scheme
       await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }])
       if (name.endsWith('opened')) await openElsewhere(page)
       if (name.endsWith('set up')) await site.submit(page, '/account/mfa/setup')
+      if (name.includes('risky')) await site.logInElsewhere(page)
+      if (name.endsWith('again')) await site.submit(page, '/login/code/resend')
       if (name.endsWith('wrong')) await site.logIn(page, { ...BO, password: 'wrong-wrong-wrong' })
       for (const [size, viewport] of Object.entries(SIZES)) {
         await page.setViewport(viewport)

@@ -17,8 +17,8 @@ type Door = { url: string; calls: string[]; expired: Set<string>; close: () => P
 
 type Platform = { door: Door; url: string; master_url: string; sql_url: string; configFolder: string; stop: () => Promise<void> }
 
-/** A platform of its own, behind a door, with an empty folder of configuration. */
-export async function startPlatform(): Promise<Platform> {
+/** A platform of its own, behind a door, with an empty folder of configuration. `env` are settings of the Worker beside its own. */
+export async function startPlatform(env: Record<string, string> = {}): Promise<Platform> {
   const folder = await folderWithMaster('freehold-profiles')
   const stops = [folder.remove]
   const configFolder = mkdtempSync(join(tmpdir(), 'freehold-config-'))
@@ -30,7 +30,7 @@ export async function startPlatform(): Promise<Platform> {
   const operator = { ...OPERATOR, must_change_password: false }
   const stack = await startStack({ ...quiet, given, operator, durable: false, operationMs: 0 })
   stops.unshift(stack.stop)
-  const worker = await startInWorkerd(stack.env, { port })
+  const worker = await startInWorkerd({ ...stack.env, ...env }, { port })
   stops.unshift(worker.stop)
   const door = await openDoor(port)
   stops.unshift(door.close)

@@ -4,8 +4,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Mailbox, startMailbox } from '../../scripts/dev/mailbox.ts'
 import { batch, useSqlUrl } from '../../src/kernel/db.ts'
 import { OPERATOR, startPlatform } from './door.ts'
 import { ended, freehold, MAIN, started } from './run.ts'
@@ -18,21 +19,26 @@ const hasScript = () => {
   }
 }
 
+let mailbox: Mailbox
 let platform: Awaited<ReturnType<typeof startPlatform>>
 const asAda = () => ({ FREEHOLD_URL: platform.url, FREEHOLD_EMAIL: OPERATOR.email, FREEHOLD_PASSWORD: OPERATOR.password })
 
 beforeAll(async () => {
-  platform = await startPlatform()
+  mailbox = await startMailbox()
+  platform = await startPlatform({ MAILBOX_URL: mailbox.url })
   const about = ['--legal-name', `The ${'very '.repeat(20)}long name`, '--admin-email', 'bo@erato.test']
   expect((await freehold(['tenants', 'create', 'erato', ...about], asAda())).code).toBe(0)
 }, 240_000)
-afterAll(() => platform?.stop())
+afterAll(async () => {
+  await platform?.stop()
+  await mailbox?.stop()
+})
 
 /** Runs the command line on a terminal, and types each answer after its question was shown. */
 async function onTerminal(
   args: string[],
   env: Record<string, string>,
-  answers: [question: string, answer: string][] = [],
+  answers: [question: string, answer: string | (() => Promise<string>)][] = [],
   columns = 80,
 ) {
   const line = `stty cols ${columns}; exec ${[process.execPath, MAIN, ...args].map((word) => `'${word}'`).join(' ')}`
@@ -50,13 +56,25 @@ async function onTerminal(
     if (next && at >= 0) {
       from = at + next[0].length
       left.shift()
-      child.stdin.write(next[1])
+      const [, answer] = next
+      if (typeof answer === 'string') child.stdin.write(answer)
+      else void answer().then((text) => child.stdin.write(text))
     }
   })
   const code = await new Promise<number | null>((done) => child.once('close', done))
   return { code, shown, left }
 }
 const ENTER = '\r'
+
+/** The newest code that was mailed to somebody, once there are so many. */
+async function codeTo(email: string, count: number): Promise<string> {
+  for (const until = Date.now() + 10_000; Date.now() < until; await new Promise((done) => setTimeout(done, 100))) {
+    const answer = await fetch(`${mailbox.url}/mails.json?to=${encodeURIComponent(email)}`)
+    const codes = ((await answer.json()) as { text: string }[]).flatMap(({ text }) => /^\d{8}$/m.exec(text)?.[0] ?? [])
+    if (codes.length >= count) return codes[0] ?? ''
+  }
+  throw new Error(`No ${count} codes to ${email}.`)
+}
 
 describe.skipIf(!hasScript())('on a terminal', () => {
   test('login asks for the e-mail and the password, and does not show the password', async () => {
@@ -105,6 +123,29 @@ describe.skipIf(!hasScript())('on a terminal', () => {
       ['The same again: ', `Quiet-harbour-34${ENTER}`],
     ])
     expect([differ.code, differ.shown.includes('They differ: nothing was changed.')]).toEqual([1, true])
+  })
+
+  test('a login that is unusual asks for the code of the mail, which can be mailed again, and without a terminal says so', async () => {
+    useSqlUrl(platform.sql_url)
+    const change = (...statements: SQL[]) => batch(platform.master_url, [sql`set local role freehold_owner`, ...statements])
+    const weigh = (new_device: number) =>
+      sql`update freehold.tenant set risk_weights = risk_weights || jsonb_build_object('new_device', ${new_device}::integer)`
+    await change(weigh(100), sql`update freehold.risk_attempts set agent = 'Another/1', device = gen_random_uuid()`)
+    const args = ['login', '--profile', 'far', '--url', platform.url]
+    const piped = started([...args, '--email', OPERATOR.email, '--password-stdin'], { XDG_CONFIG_HOME: platform.configFolder })
+    piped.stdin.end(OPERATOR.password)
+    const refused = await ended(piped)
+    expect([refused.code, refused.stderr.includes('was mailed a code: log in on a terminal')], refused.stderr).toEqual([1, true])
+    const { code, shown, left } = await onTerminal(args, {}, [
+      ['E-mail: ', `${OPERATOR.email}${ENTER}`],
+      ['Password: ', `${OPERATOR.password}${ENTER}`],
+      ['Code of the mail', ENTER],
+      ['Code of the mail', async () => `${await codeTo(OPERATOR.email, 2)}${ENTER}`],
+    ])
+    await change(weigh(20))
+    expect({ code, left }, shown).toEqual({ code: 0, left: [] })
+    expect(shown).toContain('A code was mailed just now')
+    expect(shown).toContain('is logged in at')
   })
 
   test('a call that asks for a newer login asks for the password, and is sent again; without a terminal it says what to do', async () => {

@@ -21,6 +21,8 @@ let somebody: Visitor
 /** The path that each form is sent to, and a field of it that can be too long or of another form. */
 const FORMS: [string, string, string?][] = [
   ['/login', 'username'],
+  ['/login/code', 'code'],
+  ['/login/code/resend', 'next'],
   ['/register', 'email'],
   ['/reset-password', 'email'],
   ['/reset-password/confirm', 'token'],

@@ -12,6 +12,13 @@ export const factors = {
   'is needed to switch an authenticator app on': 'hace falta para activar una aplicación de autenticación',
   'The code is not valid or was used, or this login has ended: log in again after several failures.':
     'El código no es válido o ya se usó, o este inicio de sesión ha terminado: tras varios fallos, vuelve a empezar.',
+  'This login has ended: log in again.': 'Este inicio de sesión ha terminado: vuelve a empezar.',
+  'A code was mailed just now: wait for the seconds in Retry-After.':
+    'Se acaba de enviar un código: espera los segundos de Retry-After.',
+  'No further code is mailed for this login: enter the newest one, or log in again.':
+    'No se envían más códigos para este inicio de sesión: introduce el último o vuelve a empezar.',
+  'This login asks for a second factor: no code is mailed for it.':
+    'Este inicio de sesión pide un segundo factor: no se envía ningún código para él.',
   'The code is not right: check the clock of the device.': 'El código no es correcto: comprueba el reloj del dispositivo.',
   'The password or the code is not right.': 'La contraseña o el código no es correcto.',
   'Another setup was begun meanwhile: use its code.': 'Entre tanto se empezó otra configuración: usa su código.',

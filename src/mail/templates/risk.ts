@@ -8,10 +8,10 @@ export const risk: { en: Risk; es: Risk } = {
     login_code: {
       subject: '{tenant}: the code for your login',
       paragraphs: [
-        'Somebody, hopefully you, logged in to your account at {tenant} with your password, from the network {network}. That is unusual for your account, so this code is needed, too:',
+        'Somebody, hopefully you, logged in to your account at {tenant}, from the network {network}. That is unusual for your account, so this code is needed, too:',
         '{code}',
         'It works once, until {expires_at}, and only where it was asked for. Tell nobody the code: we never ask for it.',
-        'If that was not you, somebody knows your password: change it now. Without the code they do not get in.',
+        'If that was not you, somebody knows your password, or the one of the service that you log in with: change it now. Without the code they do not get in.',
       ],
     },
   },
@@ -19,10 +19,10 @@ export const risk: { en: Risk; es: Risk } = {
     login_code: {
       subject: '{tenant}: el código para tu acceso',
       paragraphs: [
-        'Alguien, esperamos que tú, entró en tu cuenta de {tenant} con tu contraseña, desde la red {network}. Es inusual para tu cuenta, así que también hace falta este código:',
+        'Alguien, esperamos que tú, entró en tu cuenta de {tenant} desde la red {network}. Es inusual para tu cuenta, así que también hace falta este código:',
         '{code}',
         'Funciona una vez, hasta el {expires_at}, y solo donde se pidió. No digas el código a nadie: nunca lo pedimos.',
-        'Si no fuiste tú, alguien conoce tu contraseña: cámbiala ahora. Sin el código no entra.',
+        'Si no fuiste tú, alguien conoce tu contraseña, o la del servicio con el que entras: cámbiala ahora. Sin el código no entra.',
       ],
     },
   },

@@ -1,7 +1,26 @@
 import type { Words } from './words.ts'
 
-/** What the parts of the account page say. */
-export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins' | 'notifications'> = {
+/** What the parts of the account page say, and the second step of a login. */
+export const accountWords: Pick<
+  Words,
+  'second' | 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins' | 'notifications'
+> = {
+  second: {
+    title: 'Enter your code',
+    lead: 'Your account is protected by a second factor.',
+    mailed_lead: 'This login is unusual for your account. To be sure that it is you, we have mailed you a code.',
+    code: 'Code',
+    hint: 'The six digits of your authenticator app, or one of your backup codes.',
+    mailed_hint: 'The eight digits of the mail.',
+    resend: 'E-mail me another code',
+    resent: 'Another code is on its way to you. The one before does not work any more.',
+    too_soon: 'A code was mailed just now. Wait half a minute, and look among unwanted mail.',
+    no_more: 'No further code is mailed for this login. Enter the newest one, or start again.',
+    ended: 'This login has ended. Start again.',
+    wrong: 'The code is wrong, was used, or came too late. After several failures, log in again.',
+    again: 'Start again',
+    remember: 'Do not ask on this device for {days} days',
+  },
   mfa: {
     title: 'Second factor',
     is_on: 'An authenticator app is set up: a login needs a code of it. To change or remove it, enter your password and a code.',

@@ -111,17 +111,6 @@ export const en: Words = {
     no_account: 'No account yet?',
     register: 'Create one',
   },
-  second: {
-    title: 'Enter your code',
-    lead: 'Your account is protected by a second factor.',
-    mailed_lead: 'This login is unusual for your account. To be sure that it is you, we have mailed you a code.',
-    code: 'Code',
-    hint: 'The six digits of your authenticator app, or one of your backup codes.',
-    mailed_hint: 'The eight digits of the mail.',
-    wrong: 'The code is wrong, was used, or came too late. After several failures, log in again.',
-    again: 'Start again',
-    remember: 'Do not ask on this device for {days} days',
-  },
   email_login: {
     offer: 'E-mail me a code',
     title: 'Log in by mail',

@@ -1,7 +1,26 @@
 import type { Words } from './words.ts'
 
-/** What the parts of the account page say. */
-export const accountWords: Pick<Words, 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins' | 'notifications'> = {
+/** What the parts of the account page say, and the second step of a login. */
+export const accountWords: Pick<
+  Words,
+  'second' | 'mfa' | 'passkeys' | 'keys' | 'accounts' | 'data' | 'logins' | 'notifications'
+> = {
+  second: {
+    title: 'Introduce tu código',
+    lead: 'Tu cuenta está protegida con un segundo factor.',
+    mailed_lead: 'Este acceso es inusual para tu cuenta. Para asegurarnos de que eres tú, te hemos enviado un código por correo.',
+    code: 'Código',
+    hint: 'Las seis cifras de tu aplicación de autenticación, o uno de tus códigos de respaldo.',
+    mailed_hint: 'Las ocho cifras del correo.',
+    resend: 'Enviarme otro código',
+    resent: 'Otro código va de camino. El anterior ya no funciona.',
+    too_soon: 'Se acaba de enviar un código. Espera medio minuto y mira en el correo no deseado.',
+    no_more: 'No se envían más códigos para este acceso. Introduce el último o vuelve a empezar.',
+    ended: 'Este acceso ha terminado. Vuelve a empezar.',
+    wrong: 'El código no es correcto, ya se usó o llegó tarde. Tras varios fallos, vuelve a iniciar sesión.',
+    again: 'Volver a empezar',
+    remember: 'No preguntar en este dispositivo durante {days} días',
+  },
   mfa: {
     title: 'Segundo factor',
     is_on:

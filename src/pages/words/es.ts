@@ -115,17 +115,6 @@ export const es: Words = {
     no_account: '¿Aún no tienes cuenta?',
     register: 'Crea una',
   },
-  second: {
-    title: 'Introduce tu código',
-    lead: 'Tu cuenta está protegida con un segundo factor.',
-    mailed_lead: 'Este acceso es inusual para tu cuenta. Para asegurarnos de que eres tú, te hemos enviado un código por correo.',
-    code: 'Código',
-    hint: 'Las seis cifras de tu aplicación de autenticación, o uno de tus códigos de respaldo.',
-    mailed_hint: 'Las ocho cifras del correo.',
-    wrong: 'El código no es correcto, ya se usó o llegó tarde. Tras varios fallos, vuelve a iniciar sesión.',
-    again: 'Volver a empezar',
-    remember: 'No preguntar en este dispositivo durante {days} días',
-  },
   email_login: {
     offer: 'Enviarme un código por correo',
     title: 'Entrar por correo',

@@ -47,6 +47,11 @@ export type Words = DataWords & {
     code: string
     hint: string
     mailed_hint: string
+    resend: string
+    resent: string
+    too_soon: string
+    no_more: string
+    ended: string
     wrong: string
     again: string
     remember: string

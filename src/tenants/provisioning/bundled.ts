@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'b0737d1e8a10ff2c5c3e8fe1cb266db7c3d2ea186836a6528b0992917aae7e52')
+  assetText('drizzle/tenant/meta/fingerprint.json', '77eff5c38c9684db7f6cd595eb0a6f581971eeb1a2b38c2ef4116caa03f5d344')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', 'f72380504f48cafa78a1f186ba9511335913d0f76f4dc79d8a56221503e9a1be'),
+  listed('tenant/0008_watching', '630df676346f3a6384593403453c3b7cffb146c92ab3a3561896402a9d74fb90'),
 ]

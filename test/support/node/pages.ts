@@ -54,6 +54,8 @@ export async function startPages(stops: (() => Promise<unknown>)[]) {
   return siteOf(browser, `http://acme.localhost:${port}`, post.url, stack.neon.postgresUrl)
 }
 
+const PLACES = { Lima: 'PE;Lima;-12.05;-77.04;6147', Oslo: 'NO;Oslo;59.91;10.75;2119' }
+
 /** `complaints`: what pages complained of, their policy foremost. */
 function siteOf(browser: Browser, host: string, mailbox: string, postgresUrl: string) {
   const complaints: string[] = []
@@ -99,7 +101,37 @@ function siteOf(browser: Browser, host: string, mailbox: string, postgresUrl: st
     }
   }
 
-  return { browser, host, postgresUrl, complaints, open, pathOf, after, submit, logIn, mailTo }
+  /** The code of the newest mail to somebody that has one and no link, as those of risky logins; another than `former`. */
+  async function codeTo(email: string, former = ''): Promise<string> {
+    for (let tries = 0; ; tries++) {
+      const answer = await fetch(`${mailbox}/mails.json?to=${encodeURIComponent(email)}`)
+      const texts = ((await answer.json()) as { text: string }[]).map(({ text }) => text)
+      const [code = former] = texts.flatMap((text) => (text.includes('#token=') ? [] : (/^\d{8}$/m.exec(text)?.[0] ?? [])))
+      if (code !== former) return code
+      if (tries > 100) throw new Error(`No code to ${email}.`)
+      await new Promise((done) => setTimeout(done, 100))
+    }
+  }
+
+  /** From then on the page is in a browser in Lima, or in another one in Oslo, where nobody can be who was in Lima just now. */
+  async function placeIn(page: Page, place: 'Lima' | 'Oslo'): Promise<void> {
+    await page.setExtraHTTPHeaders({ 'Accept-Language': 'en', 'X-Place': PLACES[place] })
+    if (place === 'Oslo') await page.setUserAgent('Elsewhere/2')
+  }
+
+  /** A risky login of BO, up to the code that is asked for. */
+  async function logInElsewhere(page: Page): Promise<void> {
+    const home = await open('/login')
+    await placeIn(home, 'Lima')
+    await logIn(home)
+    await home.close()
+    await placeIn(page, 'Oslo')
+    await logIn(page)
+    if (!(await textOf(page)).includes('This login is unusual')) throw new Error(`It was not risky: ${await textOf(page)}`)
+  }
+
+  const mails = { mailTo, codeTo }
+  return { browser, host, postgresUrl, complaints, open, pathOf, after, submit, logIn, placeIn, logInElsewhere, ...mails }
 }
 
 export const textOf = (page: Page) => page.$eval('main', (main) => (main.textContent ?? '').replace(/\s+/g, ' '))
