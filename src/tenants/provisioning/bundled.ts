@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'b0737d1e8a10ff2c5c3e8fe1cb266db7c3d2ea186836a6528b0992917aae7e52')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'a370bed61d9540b203283acc4251a6e8d7a6bc30df9584f1112a284a4a1c48fb')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', 'f72380504f48cafa78a1f186ba9511335913d0f76f4dc79d8a56221503e9a1be'),
+  listed('tenant/0008_watching', '47c012e4c5db48f3ecf6bad0968442e5f31c806fb42c9b97c8a63cd2373b496b'),
 ]
