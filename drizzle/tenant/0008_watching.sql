@@ -13,7 +13,7 @@
 --   alters table freehold.sessions
 --   alters table freehold.tenant
 -- Definitions:
---   creates 108 objects
+--   creates 110 objects
 --   replaces 28 objects
 --   drops and creates function access.accept_invitation
 --   drops and creates function access.answer
@@ -728,7 +728,7 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       'ORGANIZATION_ENDING', 'ORGANIZATION_WIPED', 'IMPERSONATION_STARTED', 'IMPERSONATION_ENDED',
       'DEVICE_REMEMBERED', 'DEVICE_FORGOTTEN', 'ERASURE_REQUESTED', 'ERASURE_CANCELLED', 'USER_ERASED',
       'INVITATION_SENT', 'INVITATION_ACCEPTED', 'INVITATION_REVOKED', 'EMPLOYEES_IMPORTED', 'WEBHOOK_REPLAYED',
-      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED', 'HOOK_FAILED'
+      'COMPETENCY_VERIFIED', 'COMPETENCY_REVOKED', 'HOOK_FAILED', 'TENANT_RESTORED'
     )
     or exists (
       select
@@ -1723,8 +1723,15 @@ begin
   );
 end $$;
 --> statement-breakpoint
+-- What tables with triggers of the audit call their rows: of these a service records no change (access.is_built_in_activity).
+create or replace function access.event_resources() returns text[]
+language sql immutable
+return '{api_key,audience,competency,competency_type,delegation,delegation_permission,employee,external_identity,hook,logo,
+  organization,override,passkey,password,permission,provider,role,role_permission,session,tenant,unit,user,user_role,
+  webhook}'::text[];
+--> statement-breakpoint
 -- The type of an event: a subject and what happened to it. An activity that a service recorded is `custom.` and its name;
--- a change of a row is named after its resource.
+-- a change of a row is named after its resource. A service chooses its words: `session` and `ende` make no `session.ended`.
 create or replace function access.event_type(activity text, resource text, action text) returns text
 language sql immutable
 return case activity
@@ -1750,6 +1757,9 @@ return case activity
   when 'REGISTRATION_REQUESTED' then 'registration.requested'
   when 'USER_UNLOCKED' then 'user.unlocked'
   when 'USERS_IMPORTED' then 'users.imported'
+  when 'EMPLOYEES_IMPORTED' then 'employees.imported'
+  when 'COMPETENCY_VERIFIED' then 'competency.verified'
+  when 'COMPETENCY_REVOKED' then 'competency.revoked'
   when 'USER_ERASED' then 'user.erased'
   when 'ERASURE_REQUESTED' then 'erasure.requested'
   when 'ERASURE_CANCELLED' then 'erasure.cancelled'
@@ -1761,7 +1771,11 @@ return case activity
   when 'API_KEY_REVOKED' then 'api_key.revoked'
   when 'SUSPICIOUS_ACTIVITY' then 'suspicious_activity.detected'
   when 'ACCESS_REFUSED' then 'access.refused'
-  when 'EXPORT' then case resource when 'user' then 'personal_data.exported' else 'activities.exported' end
+  when 'EXPORT' then case resource
+    when 'user' then 'personal_data.exported'
+    when 'competency' then 'competencies.exported'
+    else 'activities.exported'
+  end
   when 'AUDIT_ERASED' then 'audit.erased'
   when 'DOCUMENTS_COUNTED' then 'documents.counted'
   when 'ORGANIZATION_ENDING' then 'organization.ending'
@@ -1777,7 +1791,10 @@ return case activity
   when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
   when 'HOOK_FAILED' then 'hook.failed'
   else case
-    when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
+    when activity = upper(resource) || '_' || upper(action) || 'D'
+      and action in ('create', 'update', 'delete')
+      and resource = any (access.event_resources())
+      then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)
   end
 end;
@@ -2317,12 +2334,17 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
     jsonb_build_object('act', act, 'subject', '*', 'is_allowed', true, 'is_failed', false)))
 $$;
 --> statement-breakpoint
--- Refuses who may not export all activities themselves: a hook is told the same as it happens.
-create or replace function access.must_hear_all() returns void
+-- Refuses who may not export all activities themselves: a hook is told the same as it happens. One of logins takes all.
+create or replace function access.must_hear_all(act text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if 'activity:export' <> all (access.held_everywhere(null)) then
     perform access.refuse('forbidden', 'A hook is told who logs in: activity:export at scope all is needed.');
+  elsif act = 'login' and exists (
+    select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
+  then
+    perform access.refuse('forbidden',
+      'A hook of logins needs every permission at scope all: it decides who comes in, and what their tokens say.');
   end if;
 end $$;
 --> statement-breakpoint
@@ -2330,7 +2352,7 @@ create or replace function access.before_hook() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() is not null and tg_op = 'INSERT' then
-    perform access.must_hear_all();
+    perform access.must_hear_all(new.act);
     -- One at a time, so that one transaction gets the last place.
     perform pg_advisory_xact_lock(hashtext('access.hooks'));
     if (select count(*) from freehold.hooks) >= 20 then
@@ -2345,7 +2367,7 @@ begin
     if (new.url, new.on_failure, new.secret_encrypted) is distinct from (old.url, old.on_failure, old.secret_encrypted)
       or old.is_paused and not new.is_paused
     then
-      perform access.must_hear_all();
+      perform access.must_hear_all(new.act);
     end if;
   end if;
   new.updated_at := greatest(now(), old.updated_at + interval '1 microsecond');
@@ -2780,6 +2802,7 @@ begin
 end $$;
 --> statement-breakpoint
 -- Everything of one person is one mail, and names at most twenty. What waits for a digest goes out with the next day (UTC).
+-- Who was deactivated is not mailed, and waits no longer: they would keep everybody behind them waiting, and the tenant due.
 -- Returns how many mails there are.
 create or replace function access.mail_notifications(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -2791,7 +2814,7 @@ begin
   end if;
   -- Who is mailed is locked before the first mail is counted, as everybody does it.
   with people as (
-    select u.id, u.email
+    select u.id, u.email, u.is_active
     from freehold.users u
     where u.id in (
         select n.user_id
@@ -2801,7 +2824,6 @@ begin
         order by min(n.created_at)
         limit least(at_most, access.warnings_left())
       )
-      and u.is_active
     for key share skip locked
   ), taken as (
     update freehold.notifications n
@@ -2824,7 +2846,7 @@ begin
         cross join lateral access.shown_notification(w.those[x.place]) n))))
   into mailed
   from waiting w
-    join people u on u.id = w.user_id;
+    join people u on u.id = w.user_id and u.is_active;
   return mailed;
 end $$;
 --> statement-breakpoint
@@ -2844,6 +2866,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       order by n.created_at
       limit 1
     ))
+$$;
+--> statement-breakpoint
+-- A hundred of those who administer the tenant.
+create or replace function access.administrators() returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select distinct a.id
+  from freehold.roles r
+    join freehold.user_roles ur on ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
+    join freehold.users a on a.id = ur.user_id and a.is_active
+  where r.is_admin and r.is_active
+  limit 100
 $$;
 --> statement-breakpoint
 -- Once for each end of it, and from thirty days before.
@@ -2868,12 +2901,7 @@ begin
       'read_only_from', to_char(coalesce(t.read_only_from, t.licensed_until) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
   ) x (params)
     join lateral (
-      select distinct a.id
-      from freehold.roles r
-        join freehold.user_roles ur on ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
-        join freehold.users a on a.id = ur.user_id and a.is_active
-      where r.is_admin and r.is_active
-      limit 100
+      select a.id from access.administrators() a (id)
     ) u on true
   where not exists (
     select
@@ -3098,8 +3126,12 @@ begin
   if access.principal() is null then
     return null;
   end if;
-  insert into freehold.notification_preferences as p (user_id, kinds)
-  values (access.principal(), wanted)
+  -- What is no choice would undo whatever tells this person of something. The Worker lets none through.
+  if exists (select from jsonb_each(wanted) k where coalesce(
+      jsonb_typeof(k.value -> 'in_app') <> 'boolean' or k.value ->> 'mail' not in ('now', 'digest', 'off'), true)) then
+    raise exception using errcode = '22023', message = 'These are no preferences.';
+  end if;
+  insert into freehold.notification_preferences as p (user_id, kinds) values (access.principal(), wanted)
   on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
   return access.notification_preferences();
 end $$;
@@ -4348,6 +4380,11 @@ begin
       update freehold.webhooks x
       set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
       where x.id = w.id;
+      perform access.notify(
+        a.id, 'webhook_paused', jsonb_build_object('host', substring(w.url from '^https?://([^/?#]*)')), null,
+        'webhook', w.id::text)
+      from access.administrators() a (id)
+      where not w.is_paused;
     end if;
     return null;
   end if;
@@ -4368,6 +4405,8 @@ begin
   set delivered_seq = place,
     failures = p.failures,
     failing_since = p.failing_since,
+    -- Who had a turn comes after all others: a few that are slow, and always have more, would take every turn.
+    next_at = case when page is null then clock_timestamp() else x.next_at end,
     lease = case when page is not null then p.lease end,
     leased_until = case when page is not null then now() + interval '1 minute' end
   where x.webhook_id = w.id;
@@ -4508,7 +4547,9 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 declare
   w freehold.webhooks := access.webhook_to_change(end_webhook_test.id);
 begin
-  perform access.record_deliveries(w.id, jsonb_build_array(result), 1);
+  -- Of a test alone: an attempt of an event is the sender's to record.
+  perform access.record_deliveries(
+    w.id, jsonb_build_array(result - '{seq,event_id}'::text[] || '{"type": "webhook.test"}'), 1);
   return result;
 end $$;
 --> statement-breakpoint
@@ -4582,6 +4623,7 @@ comment on function access.matrix_cells(uuid[],uuid[],timestamp with time zone) 
 revoke execute
   on function access.accept_invitation(uuid,text,bytea,text,jsonb,jsonb,jsonb),
     access.add_passkey(uuid,jsonb),
+    access.administrators(),
     access.after_acceptance(),
     access.after_delegation(),
     access.after_new_session(),
@@ -4607,6 +4649,7 @@ revoke execute
     access.distance_km(double precision,double precision,double precision,double precision),
     access.end_webhook_test(uuid,jsonb),
     access.enter(freehold.users,freehold.tenant,bytea,jsonb,jsonb,text,text,text,integer,uuid,boolean,uuid),
+    access.event_resources(),
     access.event_type(text,text,text),
     access.events_between(bigint,bigint,boolean,text[]),
     access.hook_answered(uuid,text,jsonb),
@@ -4619,7 +4662,7 @@ revoke execute
     access.matrix_rows(uuid[],uuid[],timestamp with time zone),
     access.meet_challenge(freehold.tenant,bytea,freehold.login_challenges,boolean,text,text,bytea,jsonb,jsonb,boolean,integer),
     access.must_export(),
-    access.must_hear_all(),
+    access.must_hear_all(text),
     access.new_notifications(timestamp with time zone),
     access.newest_seq(),
     access.next_seq(bigint),

@@ -57,7 +57,7 @@ begin
 end $$;
 
 -- The type of an event: a subject and what happened to it. An activity that a service recorded is `custom.` and its name;
--- a change of a row is named after its resource.
+-- a change of a row is named after its resource. A service chooses its words: `session` and `ende` make no `session.ended`.
 create function access.event_type(activity text, resource text, action text) returns text
 language sql immutable
 return case activity
@@ -83,6 +83,9 @@ return case activity
   when 'REGISTRATION_REQUESTED' then 'registration.requested'
   when 'USER_UNLOCKED' then 'user.unlocked'
   when 'USERS_IMPORTED' then 'users.imported'
+  when 'EMPLOYEES_IMPORTED' then 'employees.imported'
+  when 'COMPETENCY_VERIFIED' then 'competency.verified'
+  when 'COMPETENCY_REVOKED' then 'competency.revoked'
   when 'USER_ERASED' then 'user.erased'
   when 'ERASURE_REQUESTED' then 'erasure.requested'
   when 'ERASURE_CANCELLED' then 'erasure.cancelled'
@@ -94,7 +97,11 @@ return case activity
   when 'API_KEY_REVOKED' then 'api_key.revoked'
   when 'SUSPICIOUS_ACTIVITY' then 'suspicious_activity.detected'
   when 'ACCESS_REFUSED' then 'access.refused'
-  when 'EXPORT' then case resource when 'user' then 'personal_data.exported' else 'activities.exported' end
+  when 'EXPORT' then case resource
+    when 'user' then 'personal_data.exported'
+    when 'competency' then 'competencies.exported'
+    else 'activities.exported'
+  end
   when 'AUDIT_ERASED' then 'audit.erased'
   when 'DOCUMENTS_COUNTED' then 'documents.counted'
   when 'ORGANIZATION_ENDING' then 'organization.ending'
@@ -110,10 +117,20 @@ return case activity
   when 'WEBHOOK_REPLAYED' then 'webhook.replayed'
   when 'HOOK_FAILED' then 'hook.failed'
   else case
-    when activity = upper(resource) || '_' || upper(action) || 'D' then resource || '.' || action || 'd'
+    when activity = upper(resource) || '_' || upper(action) || 'D'
+      and action in ('create', 'update', 'delete')
+      and resource = any (access.event_resources())
+      then resource || '.' || action || 'd'
     else 'custom.' || lower(activity)
   end
 end;
+
+-- What tables with triggers of the audit call their rows: of these a service records no change (access.is_built_in_activity).
+create function access.event_resources() returns text[]
+language sql immutable
+return '{api_key,audience,competency,competency_type,delegation,delegation_permission,employee,external_identity,hook,logo,
+  organization,override,passkey,password,permission,provider,role,role_permission,session,tenant,unit,user,user_role,
+  webhook}'::text[];
 
 -- Whether an event type is among those that are wanted: `user.created`, or `user.*`; none: all are.
 create function access.is_wanted(type text, kinds text[]) returns boolean

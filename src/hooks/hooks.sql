@@ -3,14 +3,21 @@
 --
 -- Threat: a hook decides who comes in, and learns who tries: whoever can set one can lock everybody out, or send what it
 -- is told to themselves. So it takes the permission for settings at scope `all` and activity:export at scope `all`, as a
--- webhook does, because it is told who logs in. A secret can be written and not read, and is encrypted by the Worker.
+-- webhook does, because it is told who logs in. And one of logins refuses administrators as anybody else, and says what
+-- the token of each says of them: that takes every permission, as a provider that is believed does. A secret can be
+-- written and not read, and is encrypted by the Worker.
 
--- Refuses who may not export all activities themselves: a hook is told the same as it happens.
-create function access.must_hear_all() returns void
+-- Refuses who may not export all activities themselves: a hook is told the same as it happens. One of logins takes all.
+create function access.must_hear_all(act text) returns void
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 begin
   if 'activity:export' <> all (access.held_everywhere(null)) then
     perform access.refuse('forbidden', 'A hook is told who logs in: activity:export at scope all is needed.');
+  elsif act = 'login' and exists (
+    select from freehold.permissions p where p.deleted_at is null and p.name <> all (access.held_everywhere(null)))
+  then
+    perform access.refuse('forbidden',
+      'A hook of logins needs every permission at scope all: it decides who comes in, and what their tokens say.');
   end if;
 end $$;
 
@@ -18,7 +25,7 @@ create function access.before_hook() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   if access.principal() is not null and tg_op = 'INSERT' then
-    perform access.must_hear_all();
+    perform access.must_hear_all(new.act);
     -- One at a time, so that one transaction gets the last place.
     perform pg_advisory_xact_lock(hashtext('access.hooks'));
     if (select count(*) from freehold.hooks) >= 20 then
@@ -33,7 +40,7 @@ begin
     if (new.url, new.on_failure, new.secret_encrypted) is distinct from (old.url, old.on_failure, old.secret_encrypted)
       or old.is_paused and not new.is_paused
     then
-      perform access.must_hear_all();
+      perform access.must_hear_all(new.act);
     end if;
   end if;
   new.updated_at := greatest(now(), old.updated_at + interval '1 microsecond');

@@ -21,6 +21,8 @@ const LONGEST_MS = 60 * 60_000
 const OVERLAP_MS = 20_000
 /** Notifications that an event names as those that its reader had. */
 const MOST_NAMED = 20
+/** How many a look gives at most (access.new_notifications). */
+const PAGE = 100
 
 /** What a person is told, as a room has it. */
 type Told<T> = {
@@ -37,18 +39,37 @@ export async function followBell<T extends { id: string; created_at: string }>(
 ): Promise<Response> {
   const ctx = c.get('ctx')
   const had = hadBy(c.req.header('Last-Event-ID'))
-  const first = await look(had.since)
-  const bell = await waitingAt(c, ctx.principal?.user_id ?? '')
+  // It waits before it looks: what is committed between the two rings.
+  const bell = await waitingAt(c, ctx.bearer?.user_id ?? '')
+  const first = await look(had.since).catch((error) => {
+    bell.leave()
+    throw error
+  })
   const state = { had, unread: -1 }
+  /** When each was written that this stream has shown, and that may be found again. */
+  const sent = new Map(had.ids.map((id) => [id, Number.POSITIVE_INFINITY]))
 
-  function* told(seen: Awaited<ReturnType<typeof look>>) {
-    state.had.since ??= seen.now
-    for (const one of seen.data) {
+  function* news(data: T[]) {
+    for (const one of data) {
       const id = one.id.slice(0, 8)
-      if (state.had.ids.includes(id)) continue
+      if (sent.has(id)) continue
+      sent.set(id, Date.parse(one.created_at))
       state.had = { since: later(earlier(one.created_at), state.had.since), ids: [...state.had.ids, id].slice(-MOST_NAMED) }
       yield written('notification', JSON.stringify(shown(one)), idOf(state.had))
     }
+  }
+
+  async function* told(seen: Awaited<ReturnType<typeof look>>) {
+    state.had.since ??= seen.now
+    yield* news(seen.data)
+    // Of more than a page the rest is looked for behind its end: from where the stream looks there is that page again.
+    for (let page = seen.data; page.length >= PAGE; ) {
+      await limitPrincipal(c, ctx)
+      page = (await look(page.at(-1)?.created_at ?? null)).data
+      yield* news(page)
+    }
+    state.had.since = later(earlier(seen.now), state.had.since)
+    for (const [id, at] of sent) if (at < Date.parse(state.had.since)) sent.delete(id)
     if (seen.unread !== state.unread) yield written('unread', JSON.stringify({ unread: seen.unread }), idOf(state.had))
     state.unread = seen.unread
   }

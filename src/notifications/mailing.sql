@@ -8,6 +8,7 @@
 -- as leave a quarter of the day's mails. A mail that a limit drops is not tried again: the list has it.
 
 -- Everything of one person is one mail, and names at most twenty. What waits for a digest goes out with the next day (UTC).
+-- Who was deactivated is not mailed, and waits no longer: they would keep everybody behind them waiting, and the tenant due.
 -- Returns how many mails there are.
 create function access.mail_notifications(at_most integer) returns integer
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
@@ -19,7 +20,7 @@ begin
   end if;
   -- Who is mailed is locked before the first mail is counted, as everybody does it.
   with people as (
-    select u.id, u.email
+    select u.id, u.email, u.is_active
     from freehold.users u
     where u.id in (
         select n.user_id
@@ -29,7 +30,6 @@ begin
         order by min(n.created_at)
         limit least(at_most, access.warnings_left())
       )
-      and u.is_active
     for key share skip locked
   ), taken as (
     update freehold.notifications n
@@ -52,7 +52,7 @@ begin
         cross join lateral access.shown_notification(w.those[x.place]) n))))
   into mailed
   from waiting w
-    join people u on u.id = w.user_id;
+    join people u on u.id = w.user_id and u.is_active;
   return mailed;
 end $$;
 
@@ -72,6 +72,17 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       order by n.created_at
       limit 1
     ))
+$$;
+
+-- A hundred of those who administer the tenant.
+create function access.administrators() returns setof uuid
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  select distinct a.id
+  from freehold.roles r
+    join freehold.user_roles ur on ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
+    join freehold.users a on a.id = ur.user_id and a.is_active
+  where r.is_admin and r.is_active
+  limit 100
 $$;
 
 -- Once for each end of it, and from thirty days before.
@@ -96,12 +107,7 @@ begin
       'read_only_from', to_char(coalesce(t.read_only_from, t.licensed_until) at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
   ) x (params)
     join lateral (
-      select distinct a.id
-      from freehold.roles r
-        join freehold.user_roles ur on ur.role_id = r.id and access.in_force(ur.starts_at, ur.ends_at, now())
-        join freehold.users a on a.id = ur.user_id and a.is_active
-      where r.is_admin and r.is_active
-      limit 100
+      select a.id from access.administrators() a (id)
     ) u on true
   where not exists (
     select

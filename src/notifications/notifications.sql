@@ -229,8 +229,12 @@ begin
   if access.principal() is null then
     return null;
   end if;
-  insert into freehold.notification_preferences as p (user_id, kinds)
-  values (access.principal(), wanted)
+  -- What is no choice would undo whatever tells this person of something. The Worker lets none through.
+  if exists (select from jsonb_each(wanted) k where coalesce(
+      jsonb_typeof(k.value -> 'in_app') <> 'boolean' or k.value ->> 'mail' not in ('now', 'digest', 'off'), true)) then
+    raise exception using errcode = '22023', message = 'These are no preferences.';
+  end if;
+  insert into freehold.notification_preferences as p (user_id, kinds) values (access.principal(), wanted)
   on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
   return access.notification_preferences();
 end $$;

@@ -123,6 +123,11 @@ begin
       update freehold.webhooks x
       set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
       where x.id = w.id;
+      perform access.notify(
+        a.id, 'webhook_paused', jsonb_build_object('host', substring(w.url from '^https?://([^/?#]*)')), null,
+        'webhook', w.id::text)
+      from access.administrators() a (id)
+      where not w.is_paused;
     end if;
     return null;
   end if;
@@ -143,6 +148,8 @@ begin
   set delivered_seq = place,
     failures = p.failures,
     failing_since = p.failing_since,
+    -- Who had a turn comes after all others: a few that are slow, and always have more, would take every turn.
+    next_at = case when page is null then clock_timestamp() else x.next_at end,
     lease = case when page is not null then p.lease end,
     leased_until = case when page is not null then now() + interval '1 minute' end
   where x.webhook_id = w.id;

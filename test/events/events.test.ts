@@ -203,10 +203,43 @@ describe('a page of events', () => {
 })
 
 describe('types of events', () => {
+  it('are custom of what a service records, whatever words it chooses', async () => {
+    for (const [activity_type, resource_type, action, status] of [
+      ['LOGIN_SUCCEEDED', 'login', 'succeede', 201],
+      ['SESSION_ENDED', 'session', 'ende', 201],
+      ['PASSWORD_CHANGED', 'password', 'change', 201],
+      ['REPORT_CREATED', 'report', 'create', 201],
+      ['TENANT_RESTORED', 'tenant', 'restore', 400],
+      ['ROLE_UPDATED', 'role', 'update', 400],
+    ] as const) {
+      const made = await call(AT, '/api/v1/activities', { token: cast.tokens.bo, body: { activity_type, resource_type, action } })
+      expect([activity_type, made.status]).toEqual([activity_type, status])
+      if (status !== 201) continue
+      const [row] = await cast.database.asOwner(
+        sql`select access.event_type(l.activity_type, l.resource_type, l.action) as type from freehold.audit_log l where l.id = ${made.body.id}`,
+      )
+      expect(row?.type).toBe(`custom.${activity_type.toLowerCase()}`)
+    }
+  })
+
+  it('name a change of each table that the audit watches after its rows', async () => {
+    const rows = await cast.database.asOwner(
+      sql`select distinct split_part(encode(t.tgargs, 'escape'), chr(92) || '000', 1) as resource from pg_trigger t
+          join pg_class c on c.oid = t.tgrelid where t.tgfoid = 'access.audit()'::regprocedure and c.relnamespace = 'freehold'::regnamespace`,
+    )
+    expect(rows.length).toBeGreaterThan(20)
+    for (const { resource } of rows) {
+      const [row] = await cast.database.asOwner(
+        sql`select access.event_type(upper(${resource}::text) || '_CREATED', ${resource}::text, 'create') as type, access.is_built_in_activity(upper(${resource}::text) || '_CREATED') as is_ours`,
+      )
+      expect(row).toEqual({ type: `${resource}.created`, is_ours: true })
+    }
+  })
+
   it('name every activity that Freehold records: none of them is a custom one', async () => {
     const rows = await cast.database.asOwner(
       sql`select distinct l.activity_type as activity, access.event_type(l.activity_type, l.resource_type, l.action) as type
-          from freehold.audit_log l where l.activity_type <> 'SLOW_WORK'`,
+          from freehold.audit_log l where l.activity_type not in ('SLOW_WORK', 'LOGIN_SUCCEEDED', 'SESSION_ENDED', 'PASSWORD_CHANGED', 'REPORT_CREATED')`,
     )
     for (const { activity, type } of rows)
       expect([activity, type]).toEqual([activity, expect.stringMatching(/^(?!custom\.)[a-z_]+\.[a-z_]+$/)])

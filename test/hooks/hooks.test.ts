@@ -124,6 +124,20 @@ describe('a hook', () => {
     expect((await call(AT, `${PATH}/${id}`, { token: setter, method: 'DELETE' })).status).toBe(204)
   })
 
+  it('of logins takes every permission: it refuses administrators, and says what is in their tokens', async () => {
+    await addRole(realm, 'exports', ['setting:read', 'setting:update', 'activity:export'], 'all')
+    const { token } = await addMember(realm, 'exporter', { roles: ['exports'] })
+    expectProblem(await add({ act: 'login', url: AWAY, on_failure: 'open', is_paused: true }, token), 403, 'forbidden')
+    const { id } = await addHook(AT, admin, 'login', AWAY, { is_paused: true })
+    for (const body of [{ url: 'https://other.acme.example/' }, { on_failure: 'open' }, { is_paused: false }])
+      expectProblem(await patch(id, body, token), 403, 'forbidden')
+    expectProblem(await post(id, 'rotate', token), 403, 'forbidden')
+    const other = await add({ act: 'user.create', url: AWAY, on_failure: 'open', is_paused: true }, token)
+    expect(other.status).toBe(201)
+    expect((await patch(other.body.id, { url: 'https://other.acme.example/' }, token)).status).toBe(200)
+    await clear()
+  })
+
   it('of another tenant is not there', async () => {
     const { id } = await addHook(AT, admin, 'login', AWAY, { is_paused: true })
     const token = await tokenOf('hook-settings-too')

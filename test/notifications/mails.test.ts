@@ -63,6 +63,19 @@ describe('a mail', () => {
     expect([(await mailsOf(off)).length, (await mailsOf(gone)).length]).toEqual([0, 0])
   })
 
+  it('of who was deactivated keeps nobody behind them waiting, and the tenant is not due for it', async () => {
+    await here.realm.asOwner(sql`update freehold.notifications set mail = null`)
+    const [gone, who] = [await newcomer(), await newcomer()]
+    for (const each of [gone, who]) {
+      await prefer(each, { competency: NOW })
+      await tell(each)
+    }
+    await here.realm.asOwner(sql`update freehold.users set is_active = false where id = ${gone.id}`)
+    for (let run = 0; run < 2; run++) await here.realm.asOwner(sql`select access.mail_notifications(1)`)
+    expect([(await mailsOf(gone)).length, (await mailsOf(who)).length]).toEqual([0, 1])
+    expect((await here.realm.asOwner(sql`select access.notifications_due() as at`))[0]?.at).toBeNull()
+  })
+
   it('is due when something waits', async () => {
     await mailNow()
     const due = async () => (await here.realm.asOwner(sql`select access.notifications_due() as at, now() as now`))[0] as any

@@ -115,6 +115,46 @@ describe('the stream', () => {
     expect((await third.next())?.data.params).toEqual({ competency: 'older' })
   })
 
+  it('shows each once, however many come at once, and all of them', async () => {
+    const who = await newcomer()
+    const stream = await listen(who.token)
+    expect(await stream.next()).toMatchObject({ event: 'unread', data: { unread: 0 } })
+    const many = 130
+    await here.realm.asOwner(
+      sql`select access.notify(${who.id}, 'passkey_added', jsonb_build_object('passkey_name', i::text)) from generate_series(1, ${many}::integer) i`,
+    )
+    const { body } = await here.ask('/notifications?limit=10', { token: who.token })
+    const told: string[] = []
+    for (const [turn, { id }] of body.data.slice(0, 3).entries()) {
+      if (turn === 2) await tell(who, 'after')
+      // Rings, and changes the count: what is shown comes before it.
+      await here.ask(turn === 2 ? '/notifications/read-all' : `/notifications/${id}/read`, { method: 'POST', token: who.token })
+      for (let event = await stream.next(); event?.event !== 'unread'; event = await stream.next())
+        told.push(event?.data.params.passkey_name ?? event?.data.params.competency)
+    }
+    expect(told).toEqual([...Array.from({ length: many }, (_, i) => String(i + 1)), 'after'])
+  })
+
+  it('waits before it looks: what is committed while it opens is felt in two seconds', async () => {
+    const who = await newcomer()
+    const asked: string[] = []
+    const { BELLS } = env as unknown as { BELLS: { getByName: (name: string) => Record<string, any> } }
+    const bell = (name: string) => ({
+      fetch: async (...given: unknown[]) => {
+        asked.push('bell')
+        return BELLS.getByName(name).fetch?.(...given)
+      },
+    })
+    const { fetch } = globalThis
+    vi.spyOn(globalThis, 'fetch').mockImplementation((to, init) => {
+      if (String(init?.body).includes('access.new_notifications')) asked.push('look')
+      return fetch(to, init)
+    })
+    const stream = await listenWith(who.token, { BELLS: { getByName: bell } })
+    await stream.next()
+    expect(asked).toEqual(['bell', 'look'])
+  })
+
   it('takes no harm from what a client invents as its last event', async () => {
     const who = await newcomer()
     for (const id of ['x', '2026-13-99T99:99:99.000Z', "2026-01-01T00:00:00.000Z_'--", '_'.repeat(5_000), '9999-99-99']) {

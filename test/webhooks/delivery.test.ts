@@ -157,6 +157,27 @@ describe('delivery', () => {
     await clear()
   })
 
+  it('gives each its turn: one that had one comes after all others, also where it has more to send', async () => {
+    const receiver = await makeReceiver()
+    const ids: string[] = []
+    for (let i = 0; i < 3; i++) ids.push((await addWebhook(AT, admin, receiver.url, { kinds: ['custom.*'] })).id)
+    await recordMany(3)
+    await numbered()
+    await realm.asOwner(sql`update freehold.webhook_progress set next_at = now() - interval '1 hour'`)
+    const key = sql`${realm.id}, ${realm.system_key}`
+    const turns: string[] = []
+    for (let turn = 0; turn < 4; turn++) {
+      const [row] = await realm.asOwner(sql`select access.claim_webhooks(${key}, 1) as claimed`)
+      const { id, lease } = (row as any).claimed[0]
+      turns.push(id)
+      // Its time is over before it had sent all.
+      await realm.asOwner(sql`select access.continue_webhook(${key}, ${id}::uuid, ${lease}::uuid, '[]', 0::bigint, true) as page`)
+    }
+    expect(new Set(turns.slice(0, 3))).toEqual(new Set(ids))
+    expect(turns[3]).toBe(turns[0])
+    await clear()
+  })
+
   it('of two senders at once sends each event once', async () => {
     const receiver = await makeReceiver({ delay_ms: 20 })
     await addWebhook(AT, admin, receiver.url, { kinds: ['custom.*'] })
@@ -211,6 +232,12 @@ describe('delivery', () => {
     )
     await deliver()
     expect(await shown(one.id)).toMatchObject({ is_paused: true, paused_because: 'failing' })
+    // Administrators are told of each, once.
+    const told = (await call(AT, '/api/v1/notifications', { token: admin })).body.data.filter(
+      ({ event }: any) => event === 'webhook_paused',
+    )
+    expect(told.map(({ resource }: any) => resource.id).sort()).toEqual([one.id, two.id].sort())
+    expect(told[0]).toMatchObject({ kind: 'security', params: { host: new URL(failing.url).host } })
     const before = (await samplesIn(failing)).length
     await dueNow()
     await deliver()

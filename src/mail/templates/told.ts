@@ -63,6 +63,10 @@ const EN = {
   ],
   delegation_revoked: ['A delegation to you was revoked', 'What {person} delegated to you is not yours any more.'],
   delegation_taken_back: ['Your delegation was revoked', 'An administrator revoked your delegation to {person}.'],
+  webhook_paused: [
+    'A webhook was paused',
+    'No events are sent to {host} any more: it accepted none for three days, or said that it is gone. What happens meanwhile is sent once the webhook goes on.',
+  ],
   license_ends: [
     'The license ends soon',
     'The license ends on {expires_at}. Without a new one, nothing can be changed from {read_only_from} on.',
@@ -123,6 +127,10 @@ const ES: Record<ToldEvent, readonly [string, string]> = {
   ],
   delegation_revoked: ['Se revocó una delegación', 'Lo que {person} te delegó ya no es tuyo.'],
   delegation_taken_back: ['Se revocó tu delegación', 'Un administrador revocó tu delegación a {person}.'],
+  webhook_paused: [
+    'Se pausó un webhook',
+    'Ya no se envían eventos a {host}: no aceptó ninguno en tres días, o dijo que ya no existe. Lo que ocurra entretanto se envía cuando el webhook siga.',
+  ],
   license_ends: [
     'La licencia termina pronto',
     'La licencia termina el {expires_at}. Sin otra, no se podrá cambiar nada desde el {read_only_from}.',
