@@ -39,35 +39,51 @@ export async function deliverEvents(config: Config, realm: Sender, until: number
   return accepted
 }
 
-/** Sends to one webhook, in order, up to the first that is not accepted. */
+/** Of a webhook whose messages cannot be made: its secret cannot be opened, or a page is more than a database answers. */
+const UNMADE = {
+  type: 'webhook.failed',
+  seq: null,
+  event_id: null,
+  is_delivered: false,
+  status: null,
+  error: 'the message could not be made',
+  duration_ms: 0,
+}
+
+/** Sends to one webhook, in order, up to the first that is not accepted. Never fails: the webhook then waits as after any failure. */
 async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until: number): Promise<number> {
-  const goOn = (results: Result[], reached: number, is_last: boolean) =>
+  const goOn = (results: (Result | typeof UNMADE)[], reached: number, is_last: boolean) =>
     ask(
       realm,
       sql`access.continue_webhook(${realm.id}, ${realm.system_key}, ${claimed.id}::uuid, ${claimed.lease}::uuid, ${JSON.stringify(results)}::jsonb, ${reached}::bigint, ${is_last})`,
     ) as Promise<Page | null>
-  const secrets = await openSecrets(config, realm.id, claimed)
   let accepted = 0
-  for (let page = await goOn([], 0, false); page; ) {
-    const recorded_from = Date.now()
-    const results: Result[] = []
-    let { reached } = page
-    for (const event of page.events) {
-      const sent = await send(config, claimed.url, secrets, { ...event, id: `evt_${event.id}` })
-      results.push({ ...sent, seq: event.seq, event_id: event.id, type: event.type })
-      if (!sent.is_delivered) reached = event.seq - 1
-      else if (event !== page.events.at(-1)) reached = event.seq
-      else reached = page.reached
-      if (
-        !sent.is_delivered ||
-        results.length === MOST_AT_ONCE ||
-        Date.now() - recorded_from > RECORDED_MS ||
-        Date.now() >= until
-      )
-        break
+  try {
+    const secrets = await openSecrets(config, realm.id, claimed)
+    for (let page = await goOn([], 0, false); page; ) {
+      const recorded_from = Date.now()
+      const results: Result[] = []
+      let { reached } = page
+      for (const event of page.events) {
+        const sent = await send(config, claimed.url, secrets, { ...event, id: `evt_${event.id}` })
+        results.push({ ...sent, seq: event.seq, event_id: event.id, type: event.type })
+        if (!sent.is_delivered) reached = event.seq - 1
+        else if (event !== page.events.at(-1)) reached = event.seq
+        else reached = page.reached
+        if (
+          !sent.is_delivered ||
+          results.length === MOST_AT_ONCE ||
+          Date.now() - recorded_from > RECORDED_MS ||
+          Date.now() >= until
+        )
+          break
+      }
+      accepted += results.filter(({ is_delivered }) => is_delivered).length
+      page = await goOn(results, reached, Date.now() >= until)
     }
-    accepted += results.filter(({ is_delivered }) => is_delivered).length
-    page = await goOn(results, reached, Date.now() >= until)
+  } catch (error) {
+    log('events not delivered', { tenant: realm.subdomain, webhook: claimed.id, error: String(error) })
+    await goOn([UNMADE], 0, true).catch(() => null)
   }
   return accepted
 }

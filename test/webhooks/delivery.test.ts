@@ -96,6 +96,23 @@ describe('an event', () => {
 })
 
 describe('delivery', () => {
+  it('to a webhook whose secret cannot be opened waits as after any failure, and holds up no other', async () => {
+    const [living, mute] = [await makeReceiver(), await makeReceiver()]
+    const { id } = await addWebhook(AT, admin, mute.url, { kinds: ['custom.*'] })
+    await addWebhook(AT, admin, living.url, { kinds: ['custom.*'] })
+    await realm.asOwner(sql`update freehold.webhooks set secret_encrypted = 'not a secret' where id = ${id}`)
+    await recordMany(3)
+    await numbered()
+    await deliver()
+    expect((await samplesIn(living)).length).toBe(3)
+    const { body } = await call(AT, `${PATH}/${id}/deliveries`, { token: admin })
+    expect(body.progress).toMatchObject({ failures: 1 })
+    expect(Date.parse(body.progress.next_attempt_at)).toBeGreaterThan(Date.now())
+    expect(body.data[0]).toMatchObject({ is_delivered: false, seq: null, error: 'the message could not be made' })
+    expect(await mute.messages()).toEqual([])
+    await clear()
+  })
+
   it('goes on for a living receiver beside one that is dead and one that is slow, each in order and complete', async () => {
     const [living, slow, dead] = [
       await makeReceiver(),

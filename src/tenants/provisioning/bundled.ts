@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '70421f16ff78aa6f020728b2664f4383fce33da7b0067ff4debefca9c3fc3a27')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'ef6e075af415d7b2ac6e64164c9654e1324ba1ecf4799f1b36a1dc2988974803')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,4 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', 'c6b35133e0512c2e39098e49999a488ee35e4c203a261c8171e3e33c3ef3131e'),
 ]
