@@ -78,6 +78,11 @@ describe('a login', () => {
     expect(refused.body.detail).toBe('Your shift has not begun')
     expect(await sessionsOf(ann)).toBe(before)
     expect((await entries('LOGIN_FAILED'))[0]).toMatchObject({ user_id: ann.id, after: { reason: 'denied_by_hook' } })
+    // Its risk is kept, and is no past of hers.
+    const [attempt] = await realm.asOwner(
+      sql`select outcome from freehold.risk_attempts where user_id = ${ann.id} order by created_at desc limit 1`,
+    )
+    expect(attempt).toEqual({ outcome: 'challenged' })
     await hook.answers({ says: { decision: 'deny' } })
     const spanish = await ask(AT, '/api/v1/auth/login', { email: ann.email, password: ann.password }, undefined, {
       'Accept-Language': 'es',
