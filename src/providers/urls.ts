@@ -10,7 +10,7 @@ import { claimedName, isPlatformHost } from '../names/hosts.ts'
 type Settings = Pick<Config, 'ENVIRONMENT' | 'BASE_URL' | 'TENANT_URL'>
 
 /** Names that the public DNS does not have (RFC 6761, RFC 6762, RFC 8375, RFC 7686), and what networks inside are commonly called. */
-const INSIDE = /(^|\.)(localhost|local|localdomain|internal|intranet|private|corp|home|lan|arpa|onion)$/
+const INSIDE = /(^|\.)(localhost|local|localdomain|internal|intranet|private|corp|home|lan|arpa|onion|svc|cluster|consul)$/
 const LOOPBACK = /^(([a-z0-9-]+\.)*localhost|127\.\d+\.\d+\.\d+|\[::1\])$/
 const NAME = /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*$/
 

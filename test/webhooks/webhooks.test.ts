@@ -80,6 +80,7 @@ describe('a webhook', () => {
       '[::ffff:a00:1]',
       '[fd00::1]',
       'db.internal',
+      'kubernetes.default.svc',
       'printer.local',
       '1.1.1.1',
     ]
