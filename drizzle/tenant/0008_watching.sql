@@ -1265,6 +1265,10 @@ begin
     perform access.record(
       'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', asked ->> 'reason'), 20
     );
+    -- No past to compare with; and its user is told all the same that somebody knew the password.
+    if r.id is not null then
+      perform access.keep_risk(r, t, 'challenged', request);
+    end if;
     return jsonb_build_object('outcome', 'denied_by_hook', 'said', asked ->> 'said');
   end if;
   device := coalesce(device, gen_random_uuid());
@@ -1277,6 +1281,9 @@ begin
     perform access.record(
       'LOGIN_FAILED', 'login', 'user', u.id::text, null, jsonb_build_object('reason', 'limit_reached'), 10
     );
+    if r.id is not null then
+      perform access.keep_risk(r, t, 'challenged', request);
+    end if;
     return jsonb_build_object('outcome', 'limit_reached', 'said', why);
   end;
   if assessed is not null then
