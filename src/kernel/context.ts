@@ -132,7 +132,7 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ring, ...parts 
     },
     async call<T>(call: SQL) {
       const results = await link.send((realm) => [...asApp(realm), build.execute(sql`select ${call} as answer, ${RUNG}`)])
-      const answer = (results.at(-1) as { rows: { answer: T }[] }).rows[0]
+      const [answer] = (results.at(-1) as { rows: { answer: T }[] }).rows
       if (!answer) throw new Error('A public endpoint returned no row.')
       return answer.answer
     },
@@ -194,18 +194,16 @@ export function makeCtx({ reloadRealm, reportActivity, countUse, ring, ...parts 
         })
       }
     },
-
     async once(realm: Realm, list: Statements, readOnly = false): Promise<unknown[]> {
       ctx.trips++
-      let is_committed = false
+      let results: unknown[] | null = null
       try {
         const sent = list(realm, readOnly) as [BatchItem<'pg'>, ...BatchItem<'pg'>[]]
-        const results = (await requireJson(connect(realm.database_url, undefined, readOnly).batch(sent))) as unknown[]
-        is_committed = true
+        results = (await requireJson(connect(realm.database_url, undefined, readOnly).batch(sent))) as unknown[]
         ring((results.at(-1) as { rows?: { rung?: string }[] } | undefined)?.rows?.[0]?.rung)
         return results
       } finally {
-        const reported = reportActivity(is_committed)
+        const reported = reportActivity(results !== null)
         if (reported) parts.later(reported)
       }
     },
