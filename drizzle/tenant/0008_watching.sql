@@ -2138,9 +2138,9 @@ begin
   );
 end $$;
 --> statement-breakpoint
--- {outcome: sent, expires_in, left}, or {outcome: ended} (there is no such challenge any more), {outcome: not_mailed} (it asks for
--- a second factor), {outcome: too_soon, seconds}, {outcome: no_more}; each with `mail`, whether the outbox has work. `request` is
--- as for access.mail_login_code. What it was that ended a challenge nobody is told, as with a wrong code.
+-- {outcome: sent, expires_in, left}, or {outcome: ended} (there is no such challenge any more), {outcome: not_mailed} (it
+-- asks for a second factor), {outcome: too_soon, seconds}, {outcome: no_more}; each with `mail`, whether the outbox has work.
+-- `request` is as for access.mail_login_code. What it was that ended a challenge nobody is told, as with a wrong code.
 create or replace function access.resend_login_code(tenant_id uuid, system_key text, challenge bytea, request jsonb) returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -23,5 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', 'b3f13b6479ee7dc97c925c17d8d13ae9ea00678bb151bd39a6e4cb4a4e757321'),
+  listed('tenant/0008_watching', '7acede0418cbb64d2c7ab94a97693f7bba41469f67d51723936bc8d38c6194bc'),
 ]
