@@ -24,7 +24,7 @@ export async function ended(id: string): Promise<any> {
         sql`select m.state from platform.tenant_moves m where m.tenant_id = ${id} order by m.created_at desc limit 1`,
       ).catch(() => [])
     )[0]?.state
-  await vi.waitUntil(async () => !['running', undefined].includes(await state()), { timeout: 90_000, interval: 100 })
+  await vi.waitUntil(async () => !['running', undefined].includes(await state()), { timeout: 240_000, interval: 100 })
   return (await look(id)).newest
 }
 

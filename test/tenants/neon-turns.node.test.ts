@@ -116,8 +116,11 @@ test('no request of a tenant asks Neon, whatever its route', async () => {
   const document = (await ask(0, '/openapi.json')).body as Document
   const before = seen.length
   const all = askings(document, 'tenant')
-  for (const [i, { at, method, body }] of all.entries())
+  for (const [i, { at, method: asked, body }] of all.entries()) {
+    // A stream does not end while it is read.
+    const method = at.endsWith('/stream') ? 'HEAD' : asked
     await ask(i, at, { at: 'turn-1', token: login.body.access_token, method, ...(body !== undefined && { body }) })
+  }
   expect(all.length).toBeGreaterThan(50)
   expect(seen.slice(before)).toEqual([])
 }, 180_000)
