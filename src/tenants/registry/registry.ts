@@ -227,10 +227,10 @@ async function refreshKeysOf(entry: Entry, open: (secret: string | null) => Prom
   return since < 0 ? { refresh_key: known, other_refresh_key: newest } : { refresh_key: newest, other_refresh_key: known }
 }
 
-/** The platform's own realm, whose users are the operators: from memory (10 s) or the master. */
+/** The platform's own realm, whose users are the operators: from memory (10 s, at this address) or the master. */
 export async function platformRealm({ config, meter }: Omit<Sources, 'env'>, fresh = false): Promise<Realm> {
   const known = memory.get('')
-  if (known?.realm && !fresh && Date.now() - known.at < MEMORY_MS) return known.realm
+  if (known?.realm?.url === config.BASE_URL.origin && !fresh && Date.now() - known.at < MEMORY_MS) return known.realm
   meter.master++
   const [rows] = await batch(registryOf(config), [
     sql`select jsonb_build_object('v', 0, 'tenant_id', t.id, 'subdomain', '', 'legal_name', 'Freehold', 'status', 'active', 'database', null, ${REFRESH_KEYS},
