@@ -62,16 +62,14 @@ begin
   here.longitude := round((request ->> 'longitude')::numeric, 2);
   here.created_at := now();
   here.seen_at := now();
-  if assess_risk.kind = 'login' then
-    -- Those of strangers do not count against a known device, as with lockouts.
-    select count(*) into failures
-    from freehold.login_attempts a
-    where a.key = 'login:' || u.id
-      and a.state = 'failed'
-      and a.created_at > now() - interval '1 hour'
-      and a.created_at > coalesce((select max(h.created_at) from unnest(past) h), '-infinity')
-      and (assess_risk.device is null or a.guard = access.login_guard(u.id, assess_risk.device, request));
-  end if;
+  -- Those of strangers do not count against a known device, as with lockouts.
+  select count(*) into failures
+  from freehold.login_attempts a
+  where a.key = 'login:' || u.id
+    and a.state = 'failed'
+    and a.created_at > now() - interval '1 hour'
+    and a.created_at > coalesce((select max(h.created_at) from unnest(past) h), '-infinity')
+    and (assess_risk.device is null or a.guard = access.login_guard(u.id, assess_risk.device, request));
   select count(distinct x.key) into accounts
   from (
     select a.key

@@ -80,7 +80,7 @@ begin
     case when here.network is not null and p.has_networks and not coalesce(p.is_known_network, false) then 100 else 0 end,
     case when kilometres >= 500 and kilometres / hours > 900 then 100 else 0 end,
     least(100, 34 * greatest(coalesce(failures, 0) - 1, 0)),
-    case when here.kind = 'login' and p.logins >= 20 and p.span >= interval '5 days' and not p.is_near_hour then 100 else 0 end,
+    case when p.logins >= 20 and p.span >= interval '5 days' and not p.is_near_hour then 100 else 0 end,
     case when has_foreign then 100 else 0 end,
     case when accounts >= 3 then least(100, 20 * (accounts - 2)) else 0 end,
     case when is_breached then 100 else 0 end

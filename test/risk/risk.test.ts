@@ -230,6 +230,20 @@ describe('a refresh', () => {
     expect((await attemptsOf(realm, pia)).length).toBe(2)
   })
 
+  it('of elsewhere counts wrong passwords before it, and the hour, as a login does', async () => {
+    const yda = await addPerson(realm, 'yda-risk')
+    const { refresh_token } = (await enter(AT, yda, LIMA)).body
+    await realm.asOwner(
+      sql`insert into freehold.risk_attempts (id, user_id, kind, agent, network, asn, country, outcome, created_at)
+        select gen_random_uuid(), ${yda.id}, 'login', 'Firefox/1', '203.0.113.7', 6147, 'PE', 'allowed', now() - make_interval(days => n) + interval '8 hours'
+        from generate_series(2, 26) n`,
+      sql`update freehold.risk_attempts set created_at = now() - interval '40 hours' where user_id = ${yda.id} and created_at > now() - interval '1 hour'`,
+    )
+    for (let i = 0; i < 3; i++) await enter(AT, yda, OSLO, 'Wrong-1')
+    expect((await refresh(AT, refresh_token, { ...LIMA, agent: 'Another/3' })).status).toBe(200)
+    expect(await last(yda)).toMatchObject({ kind: 'refresh', reasons: ['new_device', 'failures', 'unusual_hour'] })
+  })
+
   it('of a town further is as any other', async () => {
     const ron = await addPerson(realm, 'ron-risk')
     const { refresh_token } = (await enter(AT, ron, LIMA)).body

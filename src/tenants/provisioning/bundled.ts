@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'bf3158b7ca6c9fb98c0a3519db26c11b3f897a06eab54931c3713797a9f0d10d')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'ef6e075af415d7b2ac6e64164c9654e1324ba1ecf4799f1b36a1dc2988974803')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,5 +23,4 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
-  listed('tenant/0008_watching', '4f0dd20610f809d1767ed1eb89b2c71e1ee64ec2322a87be8e4e84861c3e0979'),
 ]
