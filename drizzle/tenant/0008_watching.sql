@@ -3902,16 +3902,14 @@ begin
   here.longitude := round((request ->> 'longitude')::numeric, 2);
   here.created_at := now();
   here.seen_at := now();
-  if assess_risk.kind = 'login' then
-    -- Those of strangers do not count against a known device, as with lockouts.
-    select count(*) into failures
-    from freehold.login_attempts a
-    where a.key = 'login:' || u.id
-      and a.state = 'failed'
-      and a.created_at > now() - interval '1 hour'
-      and a.created_at > coalesce((select max(h.created_at) from unnest(past) h), '-infinity')
-      and (assess_risk.device is null or a.guard = access.login_guard(u.id, assess_risk.device, request));
-  end if;
+  -- Those of strangers do not count against a known device, as with lockouts.
+  select count(*) into failures
+  from freehold.login_attempts a
+  where a.key = 'login:' || u.id
+    and a.state = 'failed'
+    and a.created_at > now() - interval '1 hour'
+    and a.created_at > coalesce((select max(h.created_at) from unnest(past) h), '-infinity')
+    and (assess_risk.device is null or a.guard = access.login_guard(u.id, assess_risk.device, request));
   select count(distinct x.key) into accounts
   from (
     select a.key
@@ -4138,7 +4136,7 @@ begin
     case when here.network is not null and p.has_networks and not coalesce(p.is_known_network, false) then 100 else 0 end,
     case when kilometres >= 500 and kilometres / hours > 900 then 100 else 0 end,
     least(100, 34 * greatest(coalesce(failures, 0) - 1, 0)),
-    case when here.kind = 'login' and p.logins >= 20 and p.span >= interval '5 days' and not p.is_near_hour then 100 else 0 end,
+    case when p.logins >= 20 and p.span >= interval '5 days' and not p.is_near_hour then 100 else 0 end,
     case when has_foreign then 100 else 0 end,
     case when accounts >= 3 then least(100, 20 * (accounts - 2)) else 0 end,
     case when is_breached then 100 else 0 end

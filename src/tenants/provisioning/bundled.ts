@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', 'ef6e075af415d7b2ac6e64164c9654e1324ba1ecf4799f1b36a1dc2988974803')
+  assetText('drizzle/tenant/meta/fingerprint.json', '487ac22dbffe39d11e2a525e07e15f534daf5b4d272e6cf6bbdb07984f35d800')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -23,4 +23,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0005_fleet', '904ee2ab407e9c1f10ba431f340735df047e166c6439a7759f7e4c399df19f4d'),
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
+  listed('tenant/0008_watching', 'c3a07f48583b51153723fc969f7268b113eeafb99e7df92ad91ff2fbe1253d9d'),
 ]
