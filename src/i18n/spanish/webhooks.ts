@@ -8,6 +8,7 @@ export const webhooks = {
     'Un inquilino puede tener como máximo 20 webhooks: elimina uno antes.',
   'Changing a webhook needs setting:update at scope all.': 'Cambiar un webhook requiere setting:update con alcance all.',
   'Changing a hook needs setting:update at scope all.': 'Cambiar un hook requiere setting:update con alcance all.',
+  'the message could not be made': 'no se pudo componer el mensaje',
   'A hook of logins needs every permission at scope all: it decides who comes in, and what their tokens say.':
     'Un hook de inicios de sesión necesita todos los permisos con alcance all: decide quién entra y qué dicen sus tokens.',
   'A hook is told who logs in: activity:export at scope all is needed.':
