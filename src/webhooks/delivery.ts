@@ -16,6 +16,11 @@ const AT_ONCE = 4
 const TURN_MS = 10_000
 const RECORDED_MS = 2_000
 const MOST_AT_ONCE = 20
+/** Messages of one invocation, which has 10,000 subrequests; recording them, and the scheduled job's other work, take some as well. */
+export const MOST_SENT = 6_000
+
+/** How many messages an invocation may still send, whichever of its tenants they are of. */
+export type Left = { messages: number }
 
 export type Sender = Pick<Realm, 'id' | 'subdomain' | 'database_url' | 'system_key'>
 type Claimed = Target & { lease: string }
@@ -23,14 +28,22 @@ type Event = Message & { seq: number }
 type Result = Sent & { seq: number; event_id: string; type: string }
 type Page = { reached: number; events: Event[] }
 
-/** Delivers to the webhooks of a tenant that are due, until none is or `until` has passed. Never fails. Returns how much was accepted. */
-export async function deliverEvents(config: Config, realm: Sender, until: number): Promise<number> {
+/**
+ * Delivers to the webhooks of a tenant that are due, until none is, `until` has passed or no message is `left`. Never fails. Returns how
+ * much was accepted.
+ */
+export async function deliverEvents(
+  config: Config,
+  realm: Sender,
+  until: number,
+  left: Left = { messages: MOST_SENT },
+): Promise<number> {
   let accepted = 0
   const work = async () => {
-    while (Date.now() < until) {
+    while (Date.now() < until && left.messages > 0) {
       const [claimed] = (await ask(realm, sql`access.claim_webhooks(${realm.id}, ${realm.system_key}, 1)`)) as Claimed[]
       if (!claimed) return
-      accepted += await deliverTo(config, realm, claimed, Math.min(until, Date.now() + TURN_MS))
+      accepted += await deliverTo(config, realm, claimed, Math.min(until, Date.now() + TURN_MS), left)
     }
   }
   const results = await Promise.allSettled(Array.from({ length: AT_ONCE }, work))
@@ -51,7 +64,8 @@ const UNMADE = {
 }
 
 /** Sends to one webhook, in order, up to the first that is not accepted. Never fails: the webhook then waits as after any failure. */
-async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until: number): Promise<number> {
+async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until: number, left: Left): Promise<number> {
+  const isOver = () => Date.now() >= until || left.messages <= 0
   const goOn = (results: (Result | typeof UNMADE)[], reached: number, is_last: boolean) =>
     ask(
       realm,
@@ -65,21 +79,16 @@ async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until:
       const results: Result[] = []
       let { reached } = page
       for (const event of page.events) {
+        left.messages--
         const sent = await send(config, claimed.url, secrets, { ...event, id: `evt_${event.id}` })
         results.push({ ...sent, seq: event.seq, event_id: event.id, type: event.type })
         if (!sent.is_delivered) reached = event.seq - 1
         else if (event !== page.events.at(-1)) reached = event.seq
         else reached = page.reached
-        if (
-          !sent.is_delivered ||
-          results.length === MOST_AT_ONCE ||
-          Date.now() - recorded_from > RECORDED_MS ||
-          Date.now() >= until
-        )
-          break
+        if (!sent.is_delivered || results.length === MOST_AT_ONCE || Date.now() - recorded_from > RECORDED_MS || isOver()) break
       }
       accepted += results.filter(({ is_delivered }) => is_delivered).length
-      page = await goOn(results, reached, Date.now() >= until)
+      page = await goOn(results, reached, isOver())
     }
   } catch (error) {
     log('events not delivered', { tenant: realm.subdomain, webhook: claimed.id, error: String(error) })

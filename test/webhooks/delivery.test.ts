@@ -96,6 +96,20 @@ describe('an event', () => {
 })
 
 describe('delivery', () => {
+  it('sends as many messages as an invocation may, and goes on from there in the next', async () => {
+    const receiver = await makeReceiver()
+    await addWebhook(AT, admin, receiver.url, { kinds: ['custom.*'] })
+    await recordMany(12)
+    await numbered()
+    const left = { messages: 5 }
+    expect(await deliverEvents(settings(), sender, Date.now() + 20_000, left)).toBe(5)
+    expect([left.messages, (await samplesIn(receiver)).length]).toEqual([0, 5])
+    await deliver()
+    const got = seqs(await samplesIn(receiver))
+    expect([got.length, new Set(got).size, isOrdered(got)]).toEqual([12, 12, true])
+    await clear()
+  })
+
   it('to a webhook whose secret cannot be opened waits as after any failure, and holds up no other', async () => {
     const [living, mute] = [await makeReceiver(), await makeReceiver()]
     const { id } = await addWebhook(AT, admin, mute.url, { kinds: ['custom.*'] })

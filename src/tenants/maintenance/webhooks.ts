@@ -8,14 +8,14 @@ import { type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../../kernel/config.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
-import { deliverEvents } from '../../webhooks/delivery.ts'
+import { deliverEvents, type Left, MOST_SENT } from '../../webhooks/delivery.ts'
 import { NEWEST } from '../migration/versions.ts'
 import { lookUp } from '../registry/registry.ts'
 
 const ALL_MS = 45_000
 const SHARE_MS = 15_000
 const AT_ONCE = 3
-/** A message of a queue has 15 minutes; what is left then, the next run of the job queues again. */
+/** A message of a queue has 15 minutes; what is left then, or beyond the messages of an invocation, the next run of the job queues again. */
 const QUEUED_MS = 10 * 60_000
 /** As many messages as Queues takes at once. */
 const MOST_QUEUED = 100
@@ -37,17 +37,18 @@ export async function deliverDueEvents(env: Env, config: Config, names: string[]
   const until = Date.now() + ALL_MS
   const first = Math.floor(Date.now() / 60_000) % Math.max(names.length, 1)
   const waiting = await enqueue(env, [...names.slice(first), ...names.slice(0, first)])
+  const left = { messages: MOST_SENT }
   const work = async () => {
     for (let name = waiting.shift(); name !== undefined && Date.now() < until; name = waiting.shift())
-      await deliverTo(env, config, name, Math.min(until, Date.now() + SHARE_MS))
+      await deliverTo(env, config, name, Math.min(until, Date.now() + SHARE_MS), left)
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
 }
 
 /** Delivers the events of the tenants that messages of the queue name. Never fails: what is left, the scheduled job queues again. */
 export async function deliverQueued(env: Env, config: Config, messages: readonly { body: Ringing }[]): Promise<void> {
-  const until = Date.now() + QUEUED_MS
-  for (const { body } of messages) await deliverTo(env, config, body.subdomain, until)
+  const [until, left] = [Date.now() + QUEUED_MS, { messages: MOST_SENT }]
+  for (const { body } of messages) await deliverTo(env, config, body.subdomain, until, left)
 }
 
 /** Queues the tenants where there is a queue. Returns those that it did not take. */
@@ -64,10 +65,10 @@ async function enqueue({ DELIVERIES }: Env, names: string[]): Promise<string[]> 
   return []
 }
 
-async function deliverTo(env: Env, config: Config, name: string, until: number): Promise<void> {
+async function deliverTo(env: Env, config: Config, name: string, until: number, left: Left): Promise<void> {
   try {
     const realm = (await lookUp({ env, config, meter: { master: 0 } }, name))?.realm
-    if (realm) await deliverEvents(config, realm, until)
+    if (realm) await deliverEvents(config, realm, until, left)
   } catch (error) {
     log('events not delivered', { tenant: name, error: error instanceof Error ? error.message : String(error) })
   }
