@@ -52,22 +52,31 @@ async function main(): Promise<void> {
   try {
     const stage = await opening
     const findings: Finding[] = []
+    const failed: string[] = []
     for (const measure of measures.filter(({ name }) => !values.only.length || values.only.includes(name))) {
       say(`Measuring ${measure.name} ...`)
-      findings.push(...(await measure.run(stage)))
+      // One that fails does not take the half hour of the others with it.
+      await measure.run(stage).then(
+        (found) => findings.push(...found),
+        (error: Error) => {
+          say(`${measure.name} failed: ${error.message}`)
+          failed.push(measure.name)
+        },
+      )
     }
     process.stdout.write(table(findings))
-    if (!values.quick && !values.only.length) await write(findings)
+    if (!values.quick && !values.only.length) await write(findings, failed)
+    if (failed.length) throw new Error(`Not measured, because they failed: ${failed.join(', ')}.`)
   } finally {
     await end()
   }
 }
 
-async function write(findings: Finding[]): Promise<void> {
+async function write(findings: Finding[], failed: string[]): Promise<void> {
   const about = await circumstances()
   await writeFile(`${DOCS}bench.json`, json(findings, about))
   await writeFile(`${DOCS}bench.svg`, chart(findings))
-  await writeFile(`${DOCS}bench.md`, page(findings, about))
+  await writeFile(`${DOCS}bench.md`, page(findings, about, failed))
   // Its tables and its JSON as the linter wants them.
   await promisify(execFile)('biome', ['format', '--write', DOCS])
 }

@@ -1,6 +1,6 @@
 import { type WorstBody, worstBodies } from '../bodies.ts'
 import type { Finding, Measure } from '../finding.ts'
-import { ask, send, type Target } from '../load.ts'
+import { ask, type Reply, send, type Target } from '../load.ts'
 import { spread } from '../samples.ts'
 import type { Stage } from '../stage.ts'
 
@@ -57,11 +57,21 @@ export const bodies: Measure = {
 
 async function measure({ workerd }: Stage, one: Try): Promise<void> {
   const before = await workerd.cpuMs()
-  const { status, text } = await send(one.target)
+  const { status, text } = await sendWhole(one.target)
   one.cpu.push((await workerd.cpuMs()) - before)
   one.bytes = Math.max(one.bytes, Buffer.byteLength(text))
   if (one.target.method !== 'GET' && (status < 400 || status >= 500))
     throw new Error(`${one.about} was answered ${status}: ${text.slice(0, 300)}`)
+}
+
+/** Sends a body again where the connection was closed over it: what is too large is answered before all of it was sent. */
+async function sendWhole(target: Target, tries = 5): Promise<Reply> {
+  try {
+    return await send(target)
+  } catch (error) {
+    if (tries === 1 || !['EPIPE', 'ECONNRESET'].includes(String((error as NodeJS.ErrnoException).code))) throw error
+    return sendWhole(target, tries - 1)
+  }
 }
 
 /** Every body at every public route of the document. */

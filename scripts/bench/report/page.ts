@@ -11,12 +11,12 @@ local Neon is asked to do takes no time of its own. The people of a large tenant
 Numbers of one machine say little about another; ratios say more. A goal that is missed fails nothing. Where the middle half is wider
 than ${WIDEST * 100} % of the median, or of the goal where that is larger, the machine was too busy to tell, and no median is shown.
 
-    npm run bench                       all of it, some ten minutes; writes this page, its chart and bench.json
+    npm run bench                       all of it, half an hour; writes this page, its chart and bench.json
     npm run bench -- --quick            less of everything, some three minutes, writes nothing
     npm run bench -- --only provisioning`
 
-/** The report as a page of the documentation. */
-export function page(findings: Finding[], about: Circumstances): string {
+/** The report as a page of the documentation. `failed`: the measures that gave no finding. */
+export function page(findings: Finding[], about: Circumstances, failed: string[] = []): string {
   const promised = findings.filter(({ goal }) => goal !== null)
   const are = (verdict: Verdict) => promised.filter((finding) => verdictOf(finding) === verdict)
   const named = (label: string, some: Finding[]) =>
@@ -25,7 +25,8 @@ export function page(findings: Finding[], about: Circumstances): string {
   const verdicts =
     (met === promised.length ? `All ${met} goals are met.` : `${met} of ${promised.length} goals are met.`) +
     named('Missed', are('missed')) +
-    named('Too busy to tell', are(BUSY))
+    named('Too busy to tell', are(BUSY)) +
+    (failed.length ? ` Not measured, because they failed: ${failed.join(', ')}.` : '')
   return `# Bench
 
 ${HOW}
