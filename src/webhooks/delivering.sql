@@ -156,22 +156,26 @@ begin
   return page;
 end $$;
 
--- The events of a webhook behind a place, as text, because what is signed is what the database wrote; and how far they
--- reach. An answer of the database has 10 MiB at most, and details up to 256 KiB each.
+-- The events of a webhook behind a place, as text, because what is signed is what the database wrote, as many as a page
+-- holds; and how far they reach.
 create function access.webhook_window(w freehold.webhooks, place bigint, newest bigint) returns jsonb
 language sql stable set search_path = pg_catalog, pg_temp as $$
   select jsonb_build_object(
-    'reached', x.until,
+    'reached', case
+      when jsonb_array_length(p.page) < jsonb_array_length(l.events) then (p.page -> -1 ->> 'seq')::bigint
+      else x.until
+    end,
     'events', coalesce((
       select jsonb_agg(jsonb_build_object(
         'seq', e.event -> 'seq', 'id', e.event -> 'id', 'type', e.event -> 'type', 'at', e.event -> 'at',
         'text', e.event::text) order by e.no)
-      from jsonb_array_elements(access.events_between(x.since, x.until, w.includes_details, w.kinds))
-        with ordinality e (event, no)), '[]'))
+      from jsonb_array_elements(p.page) with ordinality e (event, no)), '[]'))
   from (
     select f.since, least(f.since + case when w.includes_details then 20 else 100 end - 1, newest) as until
     from (select access.next_seq(place) as since) f
   ) x
+    cross join lateral (select access.events_between(x.since, x.until, w.includes_details, w.kinds)) l (events)
+    cross join lateral (select access.first_mebibyte(l.events)) p (page)
 $$;
 
 -- When the next webhook has something to send; null: none has.

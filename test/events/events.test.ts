@@ -131,6 +131,29 @@ describe('events', () => {
     expect((await find()).details).toBeNull()
   })
 
+  it('with large details come a mebibyte a page at most, and none is left out', async () => {
+    await numbered()
+    const from = (await all()).at(-1).seq
+    const large = JSON.stringify({ text: 'x'.repeat(120_000) })
+    await cast.database.asOwner(
+      sql`select access.record('DOCUMENTS_COUNTED', 'work', 'large', i::text, ${large}::jsonb, ${large}::jsonb) from generate_series(1, 30) i`,
+    )
+    await numbered()
+    const sizes: number[] = []
+    const seen: string[] = []
+    for (let after = from; seen.length < 30; ) {
+      const { body } = await get(`?after=${after}&limit=100&include=details`)
+      expect(body.data.length).toBeGreaterThan(0)
+      sizes.push(JSON.stringify(body).length)
+      seen.push(...body.data.filter((e: any) => e.resource_type === 'large').map((e: any) => e.resource_id))
+      after = body.next_after
+    }
+    // Of one transaction they come in the order of their ids.
+    expect(seen.map(Number).sort((a, b) => a - b)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1))
+    expect(Math.max(...sizes)).toBeLessThan(1_100_000)
+    expect(sizes.length).toBeLessThan(12)
+  })
+
   it('of a transaction that still runs hold back what came after it, so that none is passed over', async () => {
     await numbered()
     const after = (await all()).at(-1).seq

@@ -81,6 +81,11 @@ describe('an event', () => {
     await addWebhook(AT, admin, some.url, { kinds: ['role.*', 'unit.created'] })
     const id = await addUnit()
     await recordMany(150)
+    // More than a page holds.
+    const large = JSON.stringify({ text: 'x'.repeat(120_000) })
+    await realm.asOwner(
+      sql`select access.record('DOCUMENTS_COUNTED', 'work', 'large', i::text, ${large}::jsonb, ${large}::jsonb) from generate_series(1, 12) i`,
+    )
     const last = await addUnit()
     const came = async (receiver: Receiver) => (await receiver.messages()).some(({ event }) => event.resource_id === last)
     await until(async () => {
@@ -91,6 +96,9 @@ describe('an event', () => {
     expect((await some.messages()).map(({ event }) => event.resource_id)).toEqual([id, last])
     const detailed = (await all.messages()).find(({ event }) => event.resource_id === id)
     expect(detailed?.event.details).toMatchObject({ user_name: 'bo', method: 'POST' })
+    const got = seqs(await all.messages())
+    expect([isOrdered(got), new Set(got).size]).toEqual([true, got.length])
+    expect((await all.messages()).filter(({ event }) => event.resource_type === 'large')).toHaveLength(12)
     await clear()
   }, 100_000)
 })
