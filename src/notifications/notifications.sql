@@ -5,8 +5,6 @@
 --   access.unread_notifications           how many the caller has not read
 --   access.read_notification              marks one of the caller's as read
 --   access.read_notifications             marks all of them
---   access.notification_preferences       what the caller chose
---   access.set_notification_preferences   chooses
 --
 -- Threat: somebody reads what another is told, or marks it as read so that they never see it; or does something in a loop
 -- until the other no longer looks. So the app login can access no table here, each function is about the admitted user
@@ -15,18 +13,6 @@
 --
 -- Writing one waits for nobody and locks nothing. Its mail is sent by the scheduled job (mailing.sql), because what limits
 -- mail must be locked last.
-
--- What everybody gets who has not chosen. What endangers an account is mailed in any case (src/mail), so that notices of
--- security are not mailed a second time.
-create function access.usual_notification_preferences() returns jsonb
-language sql immutable
-return '{
-  "security": {"in_app": true, "mail": "off"},
-  "competency": {"in_app": true, "mail": "digest"},
-  "invitation": {"in_app": true, "mail": "digest"},
-  "delegation": {"in_app": true, "mail": "now"},
-  "license": {"in_app": true, "mail": "digest"}
-}'::jsonb;
 
 -- The group that an event belongs to.
 create function access.notification_kind(event text) returns text
@@ -214,37 +200,10 @@ language sql volatile set search_path = pg_catalog, pg_temp as $$
   select set_config('access.rung', access.principal()::text, true)
 $$;
 
-create function access.notification_preferences() returns jsonb
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  return case
-    when access.principal() is not null then access.usual_notification_preferences() || coalesce(
-      (select p.kinds from freehold.notification_preferences p where p.user_id = access.principal()), '{}')
-  end;
-end $$;
-
-create function access.set_notification_preferences(wanted jsonb) returns jsonb
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
-begin
-  if access.principal() is null then
-    return null;
-  end if;
-  -- What is no choice would undo whatever tells this person of something. The Worker lets none through.
-  if exists (select from jsonb_each(wanted) k where coalesce(
-      jsonb_typeof(k.value -> 'in_app') <> 'boolean' or k.value ->> 'mail' not in ('now', 'digest', 'off'), true)) then
-    raise exception using errcode = '22023', message = 'These are no preferences.';
-  end if;
-  insert into freehold.notification_preferences as p (user_id, kinds) values (access.principal(), wanted)
-  on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
-  return access.notification_preferences();
-end $$;
-
 grant execute on function
   access.own_notifications(boolean, timestamptz, uuid, integer),
   access.new_notifications(timestamptz),
   access.unread_notifications(),
   access.read_notification(uuid),
-  access.read_notifications(),
-  access.notification_preferences(),
-  access.set_notification_preferences(jsonb)
+  access.read_notifications()
 to freehold_app;

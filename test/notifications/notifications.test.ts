@@ -154,6 +154,24 @@ describe('preferences', () => {
     expect((await here.ask('/notifications/preferences', { token: ben.token })).body).toEqual(usual)
   })
 
+  it('are in the audit, and an event, with what they were', async () => {
+    const who = await newcomer()
+    const chosen = { security: { in_app: false, mail: 'off' } }
+    await prefer(who, {})
+    await prefer(who, chosen)
+    await prefer(who, chosen)
+    const entries = await here.realm.asOwner(
+      sql`select l.activity_type, access.event_type(l.activity_type, l.resource_type, l.action) as type, d.before, d.after
+        from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id
+        where l.resource_type = 'notification_preferences' and l.user_id = ${who.id} order by l.at`,
+    )
+    expect(entries).toMatchObject([
+      { activity_type: 'NOTIFICATION_PREFERENCES_CREATED', type: 'notification_preferences.created' },
+      { type: 'notification_preferences.updated', before: { kinds: {} }, after: { kinds: chosen } },
+    ])
+    expect(entries).toHaveLength(2)
+  })
+
   it('are refused where they are none', async () => {
     for (const [body, at] of [
       [{ weather: { in_app: true, mail: 'off' } }, '#/weather'],
