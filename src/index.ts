@@ -1,5 +1,6 @@
 import { app } from './app.ts'
 import { filesOf } from './avatars/store.ts'
+import { ringAll } from './http/bells.ts'
 import { newTraceId } from './http/trace.ts'
 import { configOf } from './kernel/config.ts'
 import { useSqlUrl } from './kernel/db.ts'
@@ -41,7 +42,7 @@ export default {
     useSqlUrl(config.NEON_SQL_URL)
     const trace_id = newTraceId()
     const maintenance = warnOfLicenses(config, trace_id)
-      .then(() => runMaintenance(config, trace_id, filesOf(env)))
+      .then(() => runMaintenance(config, trace_id, filesOf(env), (realm_id, rung) => ringAll(env, realm_id, rung)))
       .then(({ due, ringing }) => Promise.all([deliverDue(env, config, due), deliverDueEvents(env, config, ringing)]))
     // One after the other: an invocation has six connections.
     const registry = rotateStale(env, config, trace_id)

@@ -14,14 +14,20 @@ const MOST_RUNG = 50
 export const MOST_STREAMS = 5
 
 /** The bell of a user of a realm; null: the Worker has none, as in programs. */
-export function bellOf(c: Context<AppEnv>, user_id: string): Bell | null {
-  const bells = c.env.BELLS as { getByName: (name: string) => Bell } | undefined
-  return bells?.getByName(`${c.get('realm').id}:${user_id}`) ?? null
-}
+export const bellOf = (c: Context<AppEnv>, user_id: string): Bell | null => bellIn(c.env, c.get('realm').id, user_id)
 
 /** Rings the users whose ids a transaction left in its settings (access.notify). */
 export function ring(c: Context<AppEnv>, rung: string | null | undefined): void {
-  if (!rung) return
+  if (rung) c.executionCtx.waitUntil(ringAll(c.env, c.get('realm').id, rung))
+}
+
+/** The same for a transaction of the scheduled job. Never fails. */
+export async function ringAll(env: AppEnv['Bindings'], realm_id: string, rung: string): Promise<void> {
   const people = [...new Set(rung.split(','))].slice(0, MOST_RUNG)
-  c.executionCtx.waitUntil(Promise.allSettled(people.map((id) => bellOf(c, id)?.ring())))
+  await Promise.allSettled(people.map((id) => bellIn(env, realm_id, id)?.ring()))
+}
+
+function bellIn(env: AppEnv['Bindings'], realm_id: string, user_id: string): Bell | null {
+  const bells = env.BELLS as { getByName: (name: string) => Bell } | undefined
+  return bells?.getByName(`${realm_id}:${user_id}`) ?? null
 }

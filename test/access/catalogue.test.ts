@@ -74,7 +74,6 @@ const APP_MAY_CALL = [
   'access.look(uuid)',
   'access.mail_reset_link(uuid,text,uuid,bytea,text)',
   // Of the release before, until the next migration.
-  'access.matrix_cells(uuid[],uuid[],timestamp with time zone)',
   'access.matrix_rows(uuid[],uuid[],timestamp with time zone)',
   'access.may_read_all_audit()',
   'access.may_read_audit()',

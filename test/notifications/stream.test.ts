@@ -2,12 +2,14 @@
  * The stream of a person's notifications. Threat: what happened is not told, or told to another; whose session has ended goes on
  * listening; somebody opens streams without an end; or a quiet stream keeps the database awake.
  */
-import { createExecutionContext } from 'cloudflare:test'
+import { createExecutionContext, createScheduledController } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { app } from '../../src/app.ts'
+import worker from '../../src/index.ts'
 import { type Cast, cast, type Member } from '../roles/cast.ts'
+import { maintainNext } from '../support/databases.ts'
 import { eventsIn } from '../support/events.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
@@ -80,6 +82,19 @@ describe('the stream', () => {
     expect(await stream.next()).toMatchObject({ event: 'unread', data: { unread: 0 } })
     const none = await Promise.race([elsewhere.next(), scheduler.wait(500).then(() => 'nothing')])
     expect(none).toBe('nothing')
+  })
+
+  it('rings for what the scheduled job tells', async () => {
+    const stream = await listen(here.bo.token)
+    await stream.next()
+    await here.realm.asOwner(sql`update freehold.tenant set licensed_until = now() + interval '20 days'`)
+    const next = stream.next()
+    await maintainNext(here.realm.id)
+    await worker.scheduled(createScheduledController({ cron: '* * * * *' }), env)
+    const at = Date.now()
+    expect(await next).toMatchObject({ event: 'notification', data: { event: 'license_ends' } })
+    expect(Date.now() - at).toBeLessThan(2_000)
+    await here.realm.asOwner(sql`update freehold.tenant set licensed_until = null`)
   })
 
   it('goes on where it was left: what was had does not come again, what came meanwhile does, in Spanish too', async () => {

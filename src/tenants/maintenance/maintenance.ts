@@ -45,17 +45,20 @@ type Found = MaintenanceResult & {
   is_mail_due: boolean
   is_event_due: boolean
 }
-type Run = { config: Config; trace_id: string; end: number; files: R2Bucket | null; also: (realm: Realm) => SQL[] }
+type Run = { config: Config; trace_id: string; end: number; files: R2Bucket | null; ring: Ring; also: (realm: Realm) => SQL[] }
+/** Rings the streams of users of a realm, by their ids, whom a transaction has told something (src/http/bells.ts). */
+type Ring = (realm_id: string, rung: string) => Promise<unknown>
 
 /**
  * Maintains the platform's realm and the tenants that are due. One round trip to each, more where much is to be checkpointed or
- * purged; two to the master for each hundred. `files`: where pictures are; null: nowhere. Returns how many audit heads moved, and the
+ * purged; two to the master for each hundred. `files`: where pictures are; null: nowhere. `ring`: tells streams of what the job told people. Returns how many audit heads moved, and the
  * names of the realms that have mail due, and of those that have events to send.
  */
 export async function runMaintenance(
   config: Config,
   trace_id = newTraceId(),
   files: R2Bucket | null = null,
+  ring: Ring = async () => undefined,
 ): Promise<{ moved: number; due: string[]; ringing: string[] }> {
   const channels = JSON.stringify(new MailSender(config).channels)
   const also = (realm: Realm) => [
@@ -71,10 +74,10 @@ export async function runMaintenance(
             else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${notificationsOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, ${webhooksOf(realm).due_at}, now() + interval '1 day') end as due_at,
           ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due, ${avatarsOf(realm).is_due} as is_avatar_due, ${webhooksOf(realm).is_due} as is_event_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
-          ${daysOf(realm)}
+          nullif(current_setting('access.rung', true), '') as rung, ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
-  const run = { config, trace_id, end: Date.now() + RUN_MS, files, also }
+  const run = { config, trace_id, end: Date.now() + RUN_MS, files, ring, also }
   const [platform = []] = await batch(config.MASTER_DATABASE_URL, [PLATFORM])
   const total = { moved: 0, due: [] as string[], ringing: [] as string[] }
   let page = platform as Realm[]
@@ -106,13 +109,14 @@ async function maintainPage(run: Run, realms: Realm[]): Promise<Found[]> {
   return found
 }
 
-async function maintain({ config, trace_id, end, files, also }: Run, realm: Realm): Promise<Found> {
+async function maintain({ config, trace_id, end, files, ring, also }: Run, realm: Realm): Promise<Found> {
   const { id: realm_id, name } = realm
   const nothing = { realm_id, name, head: null, is_mail_due: false, is_event_due: false, users_counted: null, days: null }
   if (Date.now() >= end) return { ...nothing, was_begun: false, due_at: null }
   try {
     const url = await urlOf(config, realm)
     const { head, answer } = await checkpoint(realm, url, trace_id, also(realm))
+    if (answer.rung) await ring(realm.id, String(answer.rung))
     const is_purged = answer.is_purge_due !== true || (await purge(url, name, trace_id))
     // Before erasures, which it may ask for.
     const is_wiped = answer.is_wipe_due !== true || (await wipeOrganizations(url, name, trace_id))
