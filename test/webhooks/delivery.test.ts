@@ -76,6 +76,7 @@ describe('an event', () => {
   }, 100_000)
 
   it('is sent with details where the webhook has them, and only where it is wanted', async () => {
+    await numbered()
     const [all, some] = [await makeReceiver(), await makeReceiver()]
     await addWebhook(AT, admin, all.url, { includes_details: true })
     await addWebhook(AT, admin, some.url, { kinds: ['role.*', 'unit.created'] })
