@@ -51,8 +51,8 @@ export const SLOW_IN_WORKER = [
 
 /** Seconds of the longest files of `npm run test:faults` on two cores, so that no run is much longer than another. */
 export const SECONDS: Record<string, number> = {
+  'test/planted/planted.node.test.ts': 780,
   'test/faults/provisioning.test.ts': 620,
-  'test/planted/planted.node.test.ts': 600,
   'test/killed/killed.node.test.ts': 420,
   'test/faults/restore-faults.test.ts': 330,
   'test/faults/move-sql.test.ts': 300,

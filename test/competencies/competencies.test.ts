@@ -242,6 +242,25 @@ describe('verifying', () => {
     expect((await verify((await record()).body.id, tokenFor('sol'))).status).toBe(200)
   })
 
+  it('is not for the holder who acts as somebody else', async () => {
+    const everything = ['read', 'create', 'update', 'delete', 'verify'].map((verb) => `competency:${verb}`)
+    await addRole(realm, 'acts-as', ['user:read', 'user:impersonate', ...everything], 'all')
+    const holder = await addMember(realm, 'disguised', { roles: ['acts-as'], unit_id: id.Water ?? null })
+    const begun = await call(AT, `/api/v1/users/${who.lea?.id}/impersonate`, {
+      token: holder.token,
+      body: { reason: 'Ticket 4711: nothing is verified' },
+    })
+    expect(begun.status, JSON.stringify(begun.body)).toBe(200)
+    const own = (await record({ user_id: holder.id })).body.id
+    for (const refused of [await verify(own, begun.body.access_token), await revoke(own, begun.body.access_token)]) {
+      expectProblem(refused, 403, 'forbidden')
+      expect(refused.body.detail).toContain('Another user must judge')
+    }
+    // Of others they may, and so may she whom they act as.
+    expect((await verify((await record()).body.id, begun.body.access_token)).status).toBe(200)
+    expect((await verify(own, tokenFor('lea'))).status).toBe(200)
+  })
+
   it('is refused once it expired, and of twenty at once one counts', async () => {
     const made = (await record({ expires_at: new Date(Date.now() + DAY).toISOString() })).body.id
     await age(made, sql`expires_at = now()`)

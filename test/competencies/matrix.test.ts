@@ -1,10 +1,11 @@
 /** The matrix of competencies: who has which, now and at a past moment, as JSON and as a file. */
 import { sql } from 'drizzle-orm'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { databaseOf } from '../support/databases.ts'
 import { type Inside, inside } from '../support/inside.ts'
 import { call } from '../support/people.ts'
 import { expectProblem, pointers } from '../support/refusal.ts'
-import { tokenOf } from '../support/sessions.ts'
+import { admit, credentialOf, tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { addMember, addRole, addUnit } from '../users/cast.ts'
 import { addRecord, addType } from './cast.ts'
@@ -125,6 +126,20 @@ describe('the matrix', () => {
     expect((await matrix('?kind=training')).body.types.map((one: any) => one.id)).toEqual([type.Formula])
     for (const query of ['?type_id=x', '?kind=hobby', '?at=2026-01-01', '?unit_id=1'])
       expectProblem(await matrix(query), 400, 'invalid_request')
+  })
+
+  it('is of them, too, for whoever runs SQL as the login of the Worker, and takes the permission', async () => {
+    const database = await databaseOf(AT)
+    const listOf = (ids: (string | undefined)[]) =>
+      sql`array(select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid)`
+    const people = listOf([who.ana?.id, who.ben?.id, who.cam?.id])
+    const rows = sql`select user_id from access.matrix_rows(${people}, ${listOf(Object.values(type))}, now())`
+    const seen = async (permission: string | null) => {
+      const credential = await credentialOf(realm, 'ben')
+      return (await database.asApp(admit(database, credential, permission), rows)).map(({ user_id }) => user_id)
+    }
+    expect(await seen('competency:read')).toEqual([who.ben?.id])
+    expect(await seen(null)).toEqual([])
   })
 
   it('is paged by people, a round trip for each page', async () => {

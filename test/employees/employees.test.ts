@@ -271,6 +271,10 @@ describe('the end of an employment', () => {
     const made = (await post(employee({ user_id: boss.id }))).body
     expectProblem(await terminate(made.id, undefined, who.clerk?.token), 403, 'forbidden')
     expect(await isActive(boss.id)).toBe(true)
+    // Also where the account ends before, so that nothing of it would change.
+    const days = (n: number) => new Date(Date.now() + n * 86_400_000).toISOString()
+    await realm.asOwner(sql`update freehold.users set terminated_at = ${days(1)}::timestamptz where id = ${boss.id}`)
+    expectProblem(await terminate(made.id, { reason: 'x', at: days(2) }, who.clerk?.token), 403, 'forbidden')
     expect((await terminate(made.id)).status).toBe(200)
     expectProblem(await reinstate(made.id, who.clerk?.token), 403, 'forbidden')
     expect(await isActive(boss.id)).toBe(false)

@@ -180,10 +180,10 @@ describe('what was promised', () => {
 
 describe('an address that has an account', () => {
   /** Invited as nobody, who then got an account otherwise. */
-  async function known(name: string, roles?: string[]) {
+  async function known(name: string, roles?: string[], can?: Record<string, string>) {
     const email = `${name}@people.test`
     const { token, id } = await invited(all.realm, bo, { email, ...(roles && { roles }) })
-    return { ...(await all.member(name)), invitation: token, invitation_id: id }
+    return { ...(await all.member(name, { ...(can && { can }) })), invitation: token, invitation_id: id }
   }
 
   it('is joined by its own session alone, in one round trip, once', async () => {
@@ -202,14 +202,18 @@ describe('an address that has an account', () => {
   })
 
   it('is not joined by a session that has ended, one of another tenant, or an API key', async () => {
-    const who = await known('cannot')
-    const key = await all.ask('/api-keys', { token: who.token, body: { name: 'k', permissions: ['user:read'] } })
+    const who = await known('cannot', undefined, { 'api_key:create': 'own', 'unit:read': 'all' })
+    const made = await all.ask('/api-keys', { token: who.token, body: { name: 'k', permissions: ['unit:read'] } })
+    expect(made.status, JSON.stringify(made.body)).toBe(201)
     const other = await call(AT, '/api/v1/auth/login', { body: { email: who.email, password: who.password } })
     await call(AT, '/api/v1/auth/logout', { token: other.body.access_token, body: {} })
     expectProblem(await accept(AT, { token: who.invitation }, other.body.access_token), 401, 'session_ended')
     const there = await call(OTHER, '/api/v1/invitations/accept', { token: who.token, body: { token: who.invitation } })
     expectProblem(there, 401, 'token_wrong_tenant')
-    if (key.status === 201) expectProblem(await accept(AT, { token: who.invitation }, key.body.key), 403, 'forbidden')
+    const key = { 'X-API-Key': made.body.key }
+    expect((await call(AT, '/api/v1/units', { headers: key })).status).toBe(200)
+    const body = { token: who.invitation }
+    expectProblem(await call(AT, '/api/v1/invitations/accept', { headers: key, body }), 403, 'forbidden')
     expectProblem(await accept(AT, { token: who.invitation }, 'no token'), 401, 'token_invalid')
     expect((await all.ask(`/invitations/${who.invitation_id}`)).body.status).toBe('open')
   })

@@ -115,6 +115,16 @@ describe('the stream', () => {
     expect(await third.next()).toMatchObject({ event: 'unread', data: { unread: 3 } })
   })
 
+  it('shows nothing of what others are told, also where it goes on', async () => {
+    const [who, other] = [await newcomer(), await newcomer()]
+    const first = await listen(who.token)
+    const started = await first.next()
+    await first.cancel()
+    await tell(other, 'of another')
+    const second = await listen(who.token, { 'Last-Event-ID': started?.id ?? '' })
+    expect(await second.next()).toMatchObject({ event: 'unread', data: { unread: 0 } })
+  })
+
   it('shows what took long to commit, though something newer was shown before', async () => {
     const who = await newcomer()
     await tell(who, 'newer')

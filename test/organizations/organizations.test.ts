@@ -166,6 +166,26 @@ describe('who belongs to an organization', () => {
     expectProblem(await post({ name: 'One more' }, person.token), 403, 'forbidden')
   })
 
+  it('reads whom others have invited to it where they may read invitations, as far as it, and nowhere else', async () => {
+    const [id, far] = [await made('Inviting'), await made('Elsewhere')]
+    const email = 'invited@orgs.test'
+    const body = { email, organization_id: id }
+    expect((await call(AT, '/api/v1/invitations', { token, body })).status).toBe(201)
+    const invitedTo = async (as?: string) =>
+      (await at(`/${id}`, {}, as)).body.invitations.map((one: { email: string }) => one.email)
+    await addRole(realm, 'reads-organizations', ['organization:read'], 'all')
+    await addRole(realm, 'reads-invitations', ['invitation:read'], 'department')
+    const placed = async (name: string, roles: string[], to: string) => {
+      const person = await addMember(realm, name, { roles: ['reads-organizations', ...roles] })
+      await put(to, person.id)
+      return person.token
+    }
+    expect(await invitedTo()).toEqual([email])
+    expect(await invitedTo(await placed('reads-them', ['reads-invitations'], id))).toEqual([email])
+    expect(await invitedTo(await placed('reads-others', ['reads-invitations'], far))).toEqual([])
+    expect(await invitedTo(await placed('reads-none', [], id))).toEqual([])
+  })
+
   it('of twenty at once the last three places are taken by three', async () => {
     const id = await made('Three places', { user_limit: 3 })
     const people = await Promise.all(Array.from({ length: 20 }, (_, n) => addPerson(realm, `placed-${n}`)))

@@ -185,4 +185,19 @@ describe('the current user', () => {
     expect((await api('/users/me?include=organization')).body.organization).toBeNull()
     expectProblem(await api('/users/me?include=everything', {}, as), 400, 'invalid_request')
   })
+
+  it('learns to what they are invited once their address is verified, and to what nobody else is', async () => {
+    const { id } = await made('Inviting', 0)
+    const person = await addPerson(realm, 'invited-to-it')
+    const as = await tokenOf(realm, person.username)
+    const body = { email: person.email, organization_id: id }
+    expect((await api('/invitations', { body })).status).toBe(201)
+    const invitedTo = async (whose?: string) =>
+      (await api('/users/me?include=invitations', {}, whose)).body.invitations.map((one: any) => one.organization)
+    const verify = (is: boolean) => realm.asOwner(sql`update freehold.users set email_verified = ${is} where id = ${person.id}`)
+    await verify(false)
+    expect(await invitedTo(as)).toEqual([])
+    await verify(true)
+    expect([await invitedTo(as), await invitedTo()]).toEqual([['Inviting'], []])
+  })
 })

@@ -99,6 +99,16 @@ describe('a unit of an organization', () => {
     const unknown = await api('/organizations', { body: { name: 'Unknown unit', unit_ids: [crypto.randomUUID()] } })
     expectProblem(unknown, 400, 'invalid_request')
   })
+
+  it('is taken along by who may move units, and not by who may only make organizations', async () => {
+    const taken = await addUnit(realm, 'department', 'Not theirs')
+    await addRole(realm, 'org-maker', ['organization:create', 'organization:read'], 'all')
+    const { username } = await addPerson(realm, 'within-maker', { roles: ['org-maker'] })
+    const as = await tokenOf(realm, username)
+    expectProblem(await api('/organizations', { body: { name: 'Takes one', unit_ids: [taken] } }, as), 403, 'forbidden')
+    expect((await api(`/units/${taken}`)).body.organization_id).toBeNull()
+    expect((await api('/organizations', { body: { name: 'Takes none' } }, as)).status).toBe(201)
+  })
 })
 
 describe('a role within an organization', () => {

@@ -300,6 +300,20 @@ describe('a test', () => {
     ])
   })
 
+  it('goes to no address that is refused now, whatever was taken when it was set', async () => {
+    const receiver = await makeReceiver()
+    const { id } = await addWebhook(AT, admin, receiver.url, { kinds: ['none.such'] })
+    // Another spelling of the same receiver, which a message would reach.
+    const spelt = receiver.url.replace(/\/\/[^:/]+/, '//2130706433')
+    await realm.asOwner(sql`update freehold.webhooks set url = ${spelt} where id = ${id}`)
+    expect((await post(id, 'test')).body).toMatchObject({
+      is_delivered: false,
+      status: null,
+      error: expect.stringMatching(/^the address /),
+    })
+    expect(await receiver.messages()).toEqual([])
+  })
+
   it('gives up a receiver that never answers after 10 s', async () => {
     const { id } = await addWebhook(AT, admin, (await makeReceiver({ delay_ms: 60_000 })).url, { kinds: ['none.such'] })
     const { body } = await post(id, 'test')
