@@ -1,8 +1,8 @@
 /** The rate limits of production, for tests: the counters here count as Cloudflare's do, and a minute passes when a test moves the clock. */
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { vi } from 'vitest'
 import { app } from '../../src/app.ts'
+import { askAside } from './aside.ts'
 
 const files = import.meta.glob<string>('../../wrangler.toml', { eager: true, import: 'default', query: '?raw' })
 const [, production = ''] = Object.values(files)[0]?.split('[env.production]') ?? []
@@ -34,9 +34,7 @@ export const newAddress = (range = '198.51') => `${range}.${next >> 8}.${next++ 
  */
 export async function askWith(bindings: object, url: string, init: RequestInit = {}) {
   const sent = new Request(url, { redirect: 'manual', ...init })
-  const context = createExecutionContext()
-  const answer = await app.fetch(sent, { ...env, ...bindings }, context)
-  await waitOnExecutionContext(context)
+  const answer = await askAside((context) => app.fetch(sent, { ...env, ...bindings }, context))
   const text = await answer.text()
   const spent = (name: string) =>
     Number(new RegExp(`${name};desc="(\\d+)"`).exec(answer.headers.get('Server-Timing') ?? '')?.[1] ?? 0)
