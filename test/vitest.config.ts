@@ -33,7 +33,7 @@ export const inWorker = (name: string, include: string[], exclude: string[]): Te
     include,
     exclude: ['node_modules/**', ...exclude],
     globalSetup: ['./test/support/node/stack.ts'],
-    setupFiles: ['./test/support/hashes.ts', './test/support/production.ts'],
+    setupFiles: ['./test/support/hashes.ts', './test/support/production.ts', './test/support/retire.ts'],
     // No claim is about time: whoever waits this long waits for something that does not come, however busy the machine is.
     testTimeout: 120_000,
     hookTimeout: 120_000,
