@@ -48,14 +48,14 @@ export async function askWith(bindings: object, url: string, init: RequestInit =
   }
 }
 
-/** Answers to many requests, a few at a time. */
-export async function many<T>(count: number, one: (i: number) => Promise<T>): Promise<T[]> {
+/** Answers to many requests, a few at a time; more where each does nothing but wait. */
+export async function many<T>(count: number, one: (i: number) => Promise<T>, at_once = 5): Promise<T[]> {
   const answers: T[] = []
   let next = 0
   // Whoever is done takes the next one: a request whose work beside the answer takes seconds holds up no other.
   const worker = async () => {
     for (let i = next++; i < count; i = next++) answers[i] = await one(i)
   }
-  await Promise.all(Array.from({ length: 5 }, worker))
+  await Promise.all(Array.from({ length: at_once }, worker))
   return answers
 }
