@@ -1,16 +1,26 @@
 /**
- * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, and a command line that is
- * started very often.
+ * What guards every route, and what every newcomer meets. It takes long as well, but no run of CI is without it: whichever part of
+ * `npm run test:faults` it runs, it runs these, too.
+ */
+export const ALWAYS = ['test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
+
+/**
+ * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, bundles, and a command line
+ * that is started very often.
  */
 export const SLOW = [
+  ...ALWAYS,
   'test/audit/verify.node.test.ts',
   'test/auth/foreign-login.node.test.ts',
   'test/browser/**/*.node.test.ts',
   'test/clients/**/*.node.test.ts',
   'test/dev/audit.node.test.ts',
+  'test/dev/bundle.node.test.ts',
   'test/dev/events.node.test.ts',
+  'test/dev/placeholders.node.test.ts',
   'test/docs/guides.node.test.ts',
   'test/docs/operators-guides.node.test.ts',
+  'test/freehold/doctor.node.test.ts',
   'test/freehold/examples-run.node.test.ts',
   'test/freehold/export.node.test.ts',
   'test/freehold/first-deploy-interrupted.node.test.ts',
@@ -18,18 +28,23 @@ export const SLOW = [
   'test/freehold/first-deploy.node.test.ts',
   'test/freehold/grants.node.test.ts',
   'test/freehold/keys-rotate.node.test.ts',
+  'test/freehold/migrate-undo.node.test.ts',
+  'test/freehold/migrate.node.test.ts',
   'test/freehold/move.node.test.ts',
   'test/freehold/organizations.node.test.ts',
   'test/freehold/people.node.test.ts',
   'test/freehold/profiles.node.test.ts',
   'test/freehold/restoring.node.test.ts',
+  'test/freehold/settings.node.test.ts',
   'test/freehold/tenants.node.test.ts',
   'test/freehold/terminal.node.test.ts',
+  'test/freehold/usage.node.test.ts',
   'test/external/real.node.test.ts',
   'test/killed/**/*.node.test.ts',
   'test/migration/make.node.test.ts',
   'test/package/packed.node.test.ts',
   'test/planted/planted.node.test.ts',
+  'test/releases/archive.node.test.ts',
   'test/releases/data.node.test.ts',
   'test/releases/worker.node.test.ts',
   'test/tenants/adopt-hosts.node.test.ts',
@@ -69,6 +84,7 @@ export const SECONDS: Record<string, number> = {
   'test/tenants/move-bad-input.test.ts': 90,
   'test/tenants/neon-turns.node.test.ts': 80,
   'test/freehold/keys-rotate.node.test.ts': 70,
+  'test/freehold/usage.node.test.ts': 60,
 }
 /** Any other. */
 export const SOME_SECONDS = 40

@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { cloudflareTest } from '@cloudflare/vitest-plugin'
 import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config'
 import { assemble } from '../scripts/bundle/assets.ts'
+import { LongestFirst } from './order.ts'
 import { planted } from './planted/plant.ts'
 import { SLOW, SLOW_IN_WORKER } from './slow.ts'
 
@@ -33,7 +34,7 @@ export const inWorker = (name: string, include: string[], exclude: string[]): Te
     include,
     exclude: ['node_modules/**', ...exclude],
     globalSetup: ['./test/support/node/stack.ts'],
-    setupFiles: ['./test/support/production.ts'],
+    setupFiles: ['./test/support/hashes.ts', './test/support/production.ts', './test/support/retire.ts'],
     // No claim is about time: whoever waits this long waits for something that does not come, however busy the machine is.
     testTimeout: 120_000,
     hookTimeout: 120_000,
@@ -68,6 +69,7 @@ export default defineConfig({
       ? ['default', ['json', { outputFile: process.env.TEST_REPORT ?? `${root}.wrangler/tests.json` }]]
       : ['default'],
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     projects: [
       inNode('node', ['test/**/*.node.test.ts'], SLOW),
       inOneIsolate(inWorker('worker', ['test/**/*.test.ts'], ['test/**/*.node.test.ts', 'test/faults/**', ...SLOW_IN_WORKER])),

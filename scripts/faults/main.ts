@@ -1,13 +1,13 @@
 /**
  * `npm run test:faults`: what takes long by nature, as runs of vitest of some ten minutes, three at a time, because most of it waits. Each
  * does one file after another in front of its own Postgres and Neon, which are in memory and gone with it. `--part 2/4` does the second
- * quarter of them. Other options are passed to all; with paths each project is one run.
+ * quarter of them, and what each part does (ALWAYS in test/slow.ts). Other options are passed to all; with paths each project is one run.
  */
 import { spawn } from 'node:child_process'
 import { glob, readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { SECONDS, SLOW, SLOW_IN_WORKER, SOME_SECONDS } from '../../test/slow.ts'
+import { ALWAYS, SECONDS, SLOW, SLOW_IN_WORKER, SOME_SECONDS } from '../../test/slow.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const REPORT = `${ROOT}.wrangler/tests.json`
@@ -18,14 +18,17 @@ const HELP = `What takes long by nature, in runs of some ten minutes, three at a
 
   npm run test:faults -- [options] [files]
 
-  --part 2/6     the second of six parts; all of them without it
+  --part 2/6     the second of six parts, with what every part does; all of them without it
   --help         show this
 
 Other options are Vitest's.`
 const { part, given } = asked(process.argv.slice(2))
 type Run = { name: string; project: string; files: string[]; seconds: number }
 const whole = (project: string): Run => ({ name: project, project, files: [], seconds: RUN_SECONDS / 2 })
-const ALL = given.some((option) => option.startsWith('test/'))
+/** A run of every part. */
+const EACH: Run = { name: 'always', project: 'slow', files: ALWAYS, seconds: RUN_SECONDS / 2 }
+const is_given = given.some((option) => option.startsWith('test/'))
+const ALL = is_given
   ? ['faults', 'slow', 'compressed'].map(whole)
   : [
       ...(await split('faults', ['test/faults/*.test.ts', ...SLOW_IN_WORKER])),
@@ -33,7 +36,7 @@ const ALL = given.some((option) => option.startsWith('test/'))
       whole('compressed'),
     ]
 ALL.sort((one, other) => other.seconds - one.seconds)
-const RUNS = ALL.filter((_, i) => i % part.of === part.index)
+const RUNS = [...(is_given ? [] : [EACH]), ...ALL.filter((_, i) => i % part.of === part.index)]
 
 /** Which part of the runs is wanted, and what Vitest is told. */
 function asked(options: string[]) {
@@ -54,7 +57,7 @@ function asked(options: string[]) {
 /** The files of a project as runs that take about as long as each other: the longest file that is left goes to the shortest run. */
 async function split(project: string, patterns: string[]): Promise<Run[]> {
   const files: string[] = []
-  for await (const file of glob(patterns, { cwd: ROOT })) files.push(file)
+  for await (const file of glob(patterns, { cwd: ROOT })) if (!ALWAYS.includes(file)) files.push(file)
   const timeOf = (file: string) => SECONDS[file] ?? SOME_SECONDS
   files.sort((one, other) => timeOf(other) - timeOf(one) || (one < other ? -1 : 1))
   const count = Math.ceil(files.reduce((sum, file) => sum + timeOf(file), 0) / RUN_SECONDS)

@@ -18,6 +18,7 @@ beforeAll(async () => {
   await copyTenant(AT)
   await copyTenant('limited-next')
   realm = await inside(AT)
+  await many(40, (i) => addPerson(realm, `office-${i}`))
 })
 
 const ask = (address: string, path: string, body: object, at = AT) =>
@@ -28,8 +29,10 @@ const ask = (address: string, path: string, body: object, at = AT) =>
   })
 
 let guesses = 0
+/** Of people that there are, but for every tenth: what is nobody's costs as much as in production. Each is guessed at less often than locks. */
+const guessed = (n: number) => (n % 10 ? `office-${n % 40}` : `nobody-${n}@acme.test`)
 const GUESSES: Record<string, () => [path: string, body: object, status: number]> = {
-  login: () => ['login', { email: `nobody-${guesses++}@acme.test`, password: 'Violet-Anchor-38' }, 401],
+  login: () => ['login', { username: guessed(guesses++), password: 'Wrong-Anchor-38' }, 401],
   'password-reset': () => [
     'password-reset/confirm',
     { token: `x-${guesses++}`.padEnd(43, 'x'), new_password: 'Violet-Anchor-38' },
@@ -51,7 +54,6 @@ async function exhaust(address: string, name: string) {
 
 describe('an office behind one address', () => {
   it('logs in: 40 people within a minute', async () => {
-    await many(40, (i) => addPerson(realm, `office-${i}`))
     const address = newAddress()
     const answers = await many(40, (i) => ask(address, 'login', { username: `office-${i}`, password: 'Violet-Anchor-38' }))
     expect(answers.map(({ status }) => status)).toEqual(Array(40).fill(200))
@@ -61,9 +63,9 @@ describe('an office behind one address', () => {
 describe('a network', () => {
   it('makes 600 attempts a minute and no more, in all tenants and at all routes together, and IPv6 counts by /64', async () => {
     const of = (i: number) => `2001:db8:7:1::${i.toString(16)}`
-    const some = await many(limitOf('ATTEMPTS'), (i) =>
-      ask(of(i), i % 2 ? 'password-reset' : 'verify-email/resend', { email: 'x@acme.test' }, i % 3 ? AT : 'limited-next'),
-    )
+    const attempt = (i: number) =>
+      ask(of(i), i % 2 ? 'password-reset' : 'verify-email/resend', { email: 'x@acme.test' }, i % 3 ? AT : 'limited-next')
+    const some = await many(limitOf('ATTEMPTS'), attempt, 25)
     expect(some.map(({ status }) => status)).toEqual(Array(600).fill(202))
     const refused = await ask(of(7), 'login', ADMIN)
     expect(refused).toMatchObject({ status: 429, body: { code: 'rate_limited' }, read: false })

@@ -1,7 +1,7 @@
 /** The routes of the document, for claims about all of them; and bodies that tell whether they were read. */
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { app } from '../../src/app.ts'
+import { askAside } from './aside.ts'
 import type { Heard } from './knock.ts'
 import { call } from './people.ts'
 
@@ -58,11 +58,11 @@ export async function send(
   init: { method: string; headers: Record<string, string>; body: ReadableStream<Uint8Array> },
   changed: Record<string, unknown> = {},
 ): Promise<Heard> {
-  const context = createExecutionContext()
   const request = new Request(url, { ...init, duplex: 'half' } as RequestInit)
-  const response = await app.fetch(request, { ...env, ...changed }, context)
-  const text = await response.text()
-  await waitOnExecutionContext(context)
+  const [response, text] = await askAside(async (context) => {
+    const response = await app.fetch(request, { ...env, ...changed }, context)
+    return [response, await response.text()]
+  })
   const isJson = /json$/.test(response.headers.get('Content-Type') ?? '') && text
   return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : text }
 }

@@ -1,8 +1,8 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { vi } from 'vitest'
 import { app } from '../../src/app.ts'
 import { platformRealm } from '../../src/tenants/registry/registry.ts'
+import { askAside } from './aside.ts'
 import { settings } from './databases.ts'
 import type { Heard } from './knock.ts'
 import { invoke } from './production.ts'
@@ -35,10 +35,10 @@ export async function openElsewhere(changed: Record<string, unknown>) {
 }
 
 async function knockAt(asked: typeof app, changed: Record<string, unknown>, url: string, init: RequestInit): Promise<Heard> {
-  const context = createExecutionContext()
-  const response = await asked.fetch(new Request(url, { redirect: 'manual', ...init }), { ...env, ...changed }, context)
-  const text = await response.text()
-  await waitOnExecutionContext(context)
+  const [response, text] = await askAside(async (context) => {
+    const response = await asked.fetch(new Request(url, { redirect: 'manual', ...init }), { ...env, ...changed }, context)
+    return [response, await response.text()]
+  })
   const isJson = /json/.test(response.headers.get('Content-Type') ?? '') && text
   return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : text }
 }

@@ -1,7 +1,7 @@
 /** Isolates of the Worker: each has modules of its own, and with them a memory of its own. `call` asks the one that was opened last. */
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { vi } from 'vitest'
+import { askAside } from './aside.ts'
 import { invoke } from './production.ts'
 
 export type Told = { status: number; body: any; headers: Headers; trips: number; master: number }
@@ -21,10 +21,10 @@ export async function openIsolate(TENANTS: KVNamespace): Promise<Isolate> {
       headers,
       ...(body !== undefined && { body: JSON.stringify(body) }),
     })
-    const context = createExecutionContext()
-    const response = await invoke(async () => app.fetch(request, { ...env, TENANTS }, context))
-    const text = await response.text()
-    await waitOnExecutionContext(context)
+    const [response, text] = await askAside(async (context) => {
+      const response = await invoke(async () => app.fetch(request, { ...env, TENANTS }, context))
+      return [response, await response.text()]
+    })
     const spent = (name: string) =>
       Number(new RegExp(`${name};desc="(\\d+)"`).exec(response.headers.get('Server-Timing') ?? '')?.[1])
     return {

@@ -1,8 +1,8 @@
 /** The rate limits of production, for tests: the counters here count as Cloudflare's do, and a minute passes when a test moves the clock. */
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env } from 'cloudflare:workers'
 import { vi } from 'vitest'
 import { app } from '../../src/app.ts'
+import { askAside } from './aside.ts'
 
 const files = import.meta.glob<string>('../../wrangler.toml', { eager: true, import: 'default', query: '?raw' })
 const [, production = ''] = Object.values(files)[0]?.split('[env.production]') ?? []
@@ -34,9 +34,7 @@ export const newAddress = (range = '198.51') => `${range}.${next >> 8}.${next++ 
  */
 export async function askWith(bindings: object, url: string, init: RequestInit = {}) {
   const sent = new Request(url, { redirect: 'manual', ...init })
-  const context = createExecutionContext()
-  const answer = await app.fetch(sent, { ...env, ...bindings }, context)
-  await waitOnExecutionContext(context)
+  const answer = await askAside((context) => app.fetch(sent, { ...env, ...bindings }, context))
   const text = await answer.text()
   const spent = (name: string) =>
     Number(new RegExp(`${name};desc="(\\d+)"`).exec(answer.headers.get('Server-Timing') ?? '')?.[1] ?? 0)
@@ -50,14 +48,14 @@ export async function askWith(bindings: object, url: string, init: RequestInit =
   }
 }
 
-/** Answers to many requests, a few at a time. */
-export async function many<T>(count: number, one: (i: number) => Promise<T>): Promise<T[]> {
+/** Answers to many requests, a few at a time; more where each does nothing but wait. */
+export async function many<T>(count: number, one: (i: number) => Promise<T>, at_once = 5): Promise<T[]> {
   const answers: T[] = []
   let next = 0
   // Whoever is done takes the next one: a request whose work beside the answer takes seconds holds up no other.
   const worker = async () => {
     for (let i = next++; i < count; i = next++) answers[i] = await one(i)
   }
-  await Promise.all(Array.from({ length: 5 }, worker))
+  await Promise.all(Array.from({ length: at_once }, worker))
   return answers
 }

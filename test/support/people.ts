@@ -1,7 +1,7 @@
-import { createExecutionContext, waitOnExecutionContext } from 'cloudflare:test'
 import { env, exports } from 'cloudflare:workers'
 import { expect } from 'vitest'
 import { app } from '../../src/app.ts'
+import { askAside } from './aside.ts'
 import { holdToSchema } from './schema.ts'
 import { tokenOf } from './sessions.ts'
 
@@ -59,12 +59,8 @@ export async function call(at: string, path: string, ask: Ask = {}): Promise<Ans
 }
 
 /** What the Worker would answer if it had been started with other settings. */
-async function withSettings(settings: Record<string, string>, request: Request): Promise<Response> {
-  const context = createExecutionContext()
-  const response = await app.fetch(request, { ...env, ...settings }, context)
-  await waitOnExecutionContext(context)
-  return response
-}
+const withSettings = (settings: Record<string, string>, request: Request): Promise<Response> =>
+  askAside((context) => app.fetch(request, { ...env, ...settings }, context))
 
 let budgets: [RegExp, string, number][] | undefined
 

@@ -5,6 +5,9 @@
  *   seventh waits, here it fails, and with it the test, also when somebody caught the failure. Not counted: Workflows, rate limits, assets, Workflow steps of their own, and what a test does itself;
  * - I/O, timers and random values while modules are loaded;
  * - clocks that move during CPU work: in an invocation `Date` and `performance.now` stand still from one I/O or timer to the next.
+ *
+ * Each file runs this, and many files share an isolate: what is wrapped once is wrapped, or the last file would ask for the time through
+ * a hundred proxies.
  */
 
 import { env } from 'cloudflare:workers'
@@ -16,32 +19,50 @@ const MAX_CONNECTIONS = 6
 
 type Invocation = { open: number; most: number; now: number; elapsed: number }
 type Loading = { broken: string[] }
+/** What a request that a test made left to do beside its answer: how many connections are open, and how much of it waits for its turn. */
+export type Aside = { open: number; waiting: number; wake: () => void }
 type Work = (...given: any[]) => any
 
-const invocations = new AsyncLocalStorage<Invocation>()
-const RealDate = Date
-const realNow = performance.now.bind(performance)
-let loading: Loading | null = null
-let breaches: string[] = []
+/** What all files of an isolate share. */
+type Watch = {
+  invocations: AsyncLocalStorage<Invocation>
+  asides: AsyncLocalStorage<Aside>
+  RealDate: typeof Date
+  realNow: () => number
+  loading: Loading | null
+  breaches: string[]
+}
+const held = globalThis as { freehold_watch?: Watch }
+const is_first = !held.freehold_watch
+held.freehold_watch ??= {
+  invocations: new AsyncLocalStorage(),
+  asides: new AsyncLocalStorage(),
+  RealDate: Date,
+  realNow: performance.now.bind(performance),
+  loading: null,
+  breaches: [],
+}
+const watch = held.freehold_watch
+const { invocations, asides, RealDate, realNow } = watch
 
 /** What was refused since the last call. A test that does not take its breaches fails. */
-export function takeBreaches(): string[] {
-  const taken = breaches
-  breaches = []
-  return taken
-}
+export const takeBreaches = (): string[] => watch.breaches.splice(0)
 
 afterEach(() => {
   const taken = takeBreaches()
   if (taken.length) throw new Error(taken.join(' '))
 })
 
-/** Puts a wrapped function in the place of another. */
+const wrapped = Symbol.for('freehold.wrapped')
+
+/** Puts a wrapped function in the place of another, unless it is there. */
 function replace(on: any, name: string, wrap: (real: Work) => Work) {
   const real = on[name] as Work
+  if (wrapped in real) return
   const value = wrap(function (this: unknown, ...given: unknown[]) {
     return real.apply(this ?? on, given)
   })
+  Object.defineProperty(value, wrapped, { value: true })
   Object.defineProperty(on, name, { configurable: true, writable: true, value })
 }
 
@@ -57,6 +78,9 @@ export function invoke<T>(work: () => T): T {
   return invocations.run({ open: 0, most: 0, now: RealDate.now(), elapsed: realNow() }, work)
 }
 
+/** Runs a request whose work beside the answer is watched. */
+export const watchAside = <T>(aside: Aside, work: () => T): T => asides.run(aside, work)
+
 /** The most connections that this invocation has had open at once. */
 export const mostConnections = () => invocations.getStore()?.most ?? 0
 
@@ -66,15 +90,19 @@ const connecting = (name: string) => (real: Work) =>
     if (!invocation) return real.apply(this, given)
     if (invocation.open >= MAX_CONNECTIONS) {
       const breach = `${name}: more than ${MAX_CONNECTIONS} outgoing connections of one invocation at once.`
-      breaches.push(breach)
+      watch.breaches.push(breach)
       throw new Error(breach)
     }
+    const aside = asides.getStore()
+    if (aside) aside.open++
     invocation.open++
     invocation.most = Math.max(invocation.most, invocation.open)
     try {
       return await real.apply(this, given)
     } finally {
       invocation.open--
+      if (aside) aside.open--
+      aside?.wake()
       tick(invocation)
     }
   }
@@ -90,8 +118,8 @@ function byAModule(): boolean {
 
 const notWhileLoading = (name: string) => (real: Work) =>
   function (this: unknown, ...given: unknown[]) {
-    if (loading && byAModule()) {
-      loading.broken.push(name)
+    if (watch.loading && byAModule()) {
+      watch.loading.broken.push(name)
       throw new Error(`Disallowed operation called within global scope: ${name}.`)
     }
     return real.apply(this, given)
@@ -100,9 +128,9 @@ const notWhileLoading = (name: string) => (real: Work) =>
 /** Loads modules as the global scope of a Worker would. Fails when one of them asks for I/O, a timer or a random value. */
 export async function asGlobalScope<T>(load: () => Promise<T>): Promise<T> {
   const mine: Loading = { broken: [] }
-  loading = mine
+  watch.loading = mine
   const loaded = await load().finally(() => {
-    loading = null
+    watch.loading = null
   })
   if (mine.broken.length) throw new Error(`Disallowed operation called within global scope: ${mine.broken.join(', ')}.`)
   return loaded
@@ -135,18 +163,23 @@ for (const name of ['setTimeout', 'setInterval'])
 replace(scheduler, 'wait', (real) =>
   notWhileLoading('scheduler.wait')(async (...given: unknown[]) => {
     const invocation = invocations.getStore()
+    const aside = /maintenance\/soon\.ts/.test(new Error().stack ?? '') ? asides.getStore() : undefined
+    if (aside) aside.waiting++
+    aside?.wake()
     await real(...given)
+    if (aside) aside.waiting--
     tick(invocation)
   }),
 )
 replace(AbortSignal, 'timeout', notWhileLoading('AbortSignal.timeout'))
 
 const stillNow = () => invocations.getStore()?.now ?? RealDate.now()
-globalThis.Date = new Proxy(RealDate, {
-  construct: (target, given, made) => Reflect.construct(target, given.length ? given : [stillNow()], made),
-  apply: () => new RealDate(stillNow()).toString(),
-  get: (target, name, receiver) => (name === 'now' ? stillNow : Reflect.get(target, name, receiver)),
-})
+if (is_first)
+  globalThis.Date = new Proxy(RealDate, {
+    construct: (target, given, made) => Reflect.construct(target, given.length ? given : [stillNow()], made),
+    apply: () => new RealDate(stillNow()).toString(),
+    get: (target, name, receiver) => (name === 'now' ? stillNow : Reflect.get(target, name, receiver)),
+  })
 replace(performance, 'now', (real) => () => invocations.getStore()?.elapsed ?? real())
 
 const { app, worker } = await asGlobalScope(async () => ({

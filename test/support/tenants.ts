@@ -34,6 +34,9 @@ type Wanted = {
   isolation?: 'database' | 'branch' | 'project'
 }
 
+/** Whom this file has copied (retire.ts). */
+export const copied: string[] = []
+
 let password_hash: Promise<string> | undefined
 const templates = new Map<string, Promise<void>>()
 
@@ -52,6 +55,7 @@ export async function copyTenant(subdomain: string, wanted: Wanted = {}): Promis
     isolation = 'database',
   } = wanted
   const [id, tax_id] = [crypto.randomUUID(), newRuc()]
+  copied.push(id)
   const database = databaseName(TENANT_DB_TEMPLATE, subdomain, id)
   password_hash ??= hash(ADMIN.password, PASSWORD_HASH_ITERATIONS)
   const admin = { email: admin_email, username: 'bo', password_hash: await password_hash, must_change_password: false }
