@@ -4,6 +4,13 @@
  */
 export const ALWAYS = ['test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
 
+/** The same in workerd. */
+export const ALWAYS_IN_WORKER = [
+  'test/http/worst-bodies.test.ts',
+  'test/idempotency/every-route.test.ts',
+  'test/tenants/every-isolation.test.ts',
+]
+
 /**
  * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, bundles, and a command line
  * that is started very often.
@@ -51,16 +58,26 @@ export const SLOW = [
   'test/tenants/neon-turns.node.test.ts',
 ]
 
-/** What runs in workerd and takes long: life of tenants on hosts of their own, thousands of lines, passwords of other systems. */
+/**
+ * What runs in workerd and takes long: life of tenants on hosts of their own, runs of migrations, limits of time, thousands of lines,
+ * passwords of other systems.
+ */
 export const SLOW_IN_WORKER = [
+  ...ALWAYS_IN_WORKER,
   'test/auth/foreign-login.test.ts',
+  'test/tenants/adopt-reconnect.test.ts',
   'test/tenants/adopt-refusals.test.ts',
+  'test/tenants/doctor-neon.test.ts',
   'test/tenants/doctor-project.test.ts',
+  'test/tenants/drift.test.ts',
+  'test/tenants/fleet.test.ts',
+  'test/tenants/limits.test.ts',
   'test/tenants/move-bad-input.test.ts',
   'test/tenants/move.test.ts',
   'test/tenants/rename.test.ts',
   'test/tenants/rotate-credentials.test.ts',
   'test/tenants/rotate-signing-key.test.ts',
+  'test/tenants/rotation-overlap.test.ts',
   'test/users/import.test.ts',
 ]
 
