@@ -35,6 +35,7 @@ export const SLOW = [
   'test/freehold/first-deploy.node.test.ts',
   'test/freehold/grants.node.test.ts',
   'test/freehold/keys-rotate.node.test.ts',
+  'test/freehold/logs.node.test.ts',
   'test/freehold/migrate-undo.node.test.ts',
   'test/freehold/migrate.node.test.ts',
   'test/freehold/move.node.test.ts',
