@@ -7,8 +7,9 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 const LONGEST = [
   'test/tenants/behind.test.ts',
   'test/tenants/doctor-work.test.ts',
-  'test/webhooks/delivery.test.ts',
-  'test/tenants/scheduled.test.ts',
+  'test/mail/limits.test.ts',
+  'test/email-login/email-login.test.ts',
+  'test/http/refusal-limits.test.ts',
 ]
 
 export class LongestFirst extends BaseSequencer {

@@ -60,8 +60,8 @@ export const SLOW = [
 ]
 
 /**
- * What runs in workerd and takes long: life of tenants on hosts of their own, runs of migrations, limits of time, thousands of lines,
- * passwords of other systems.
+ * What runs in workerd and takes long: life of tenants on hosts of their own, runs of migrations, jobs over the whole platform, limits of
+ * time, receivers that are slow, thousands of lines, passwords of other systems.
  */
 export const SLOW_IN_WORKER = [
   ...ALWAYS_IN_WORKER,
@@ -72,14 +72,18 @@ export const SLOW_IN_WORKER = [
   'test/tenants/doctor-project.test.ts',
   'test/tenants/drift.test.ts',
   'test/tenants/fleet.test.ts',
+  'test/tenants/kv-pass.test.ts',
   'test/tenants/limits.test.ts',
   'test/tenants/move-bad-input.test.ts',
   'test/tenants/move.test.ts',
+  'test/tenants/neon-turns.test.ts',
   'test/tenants/rename.test.ts',
   'test/tenants/rotate-credentials.test.ts',
   'test/tenants/rotate-signing-key.test.ts',
   'test/tenants/rotation-overlap.test.ts',
+  'test/tenants/scheduled.test.ts',
   'test/users/import.test.ts',
+  'test/webhooks/delivery.test.ts',
 ]
 
 /** Seconds of the longest files of `npm run test:faults` on two cores, so that no run is much longer than another. */
