@@ -1,8 +1,8 @@
 /**
- * What guards every route, and what every newcomer meets. It takes long as well, but no run of CI is without it: whichever part of
+ * What guards every route, how large the Worker is, and what every newcomer meets. It takes long as well, but no run of CI is without it: whichever part of
  * `npm run test:faults` it runs, it runs these, too.
  */
-export const ALWAYS = ['test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
+export const ALWAYS = ['test/dev/bundle.node.test.ts', 'test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
 
 /** The same in workerd. */
 export const ALWAYS_IN_WORKER = [
@@ -22,7 +22,6 @@ export const SLOW = [
   'test/browser/**/*.node.test.ts',
   'test/clients/**/*.node.test.ts',
   'test/dev/audit.node.test.ts',
-  'test/dev/bundle.node.test.ts',
   'test/dev/events.node.test.ts',
   'test/dev/placeholders.node.test.ts',
   'test/docs/guides.node.test.ts',
