@@ -5,19 +5,11 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 const LONGEST = [
-  'test/http/worst-bodies.test.ts',
-  'test/idempotency/every-route.test.ts',
   'test/tenants/behind.test.ts',
-  'test/tenants/every-isolation.test.ts',
-  'test/tenants/doctor-neon.test.ts',
-  'test/tenants/drift.test.ts',
-  'test/tenants/fleet.test.ts',
-  'test/tenants/adopt-reconnect.test.ts',
-  'test/tenants/limits.test.ts',
   'test/tenants/doctor-work.test.ts',
-  'test/tenants/rotation-overlap.test.ts',
-  'test/webhooks/delivery.test.ts',
-  'test/tenants/scheduled.test.ts',
+  'test/mail/limits.test.ts',
+  'test/email-login/email-login.test.ts',
+  'test/http/refusal-limits.test.ts',
 ]
 
 export class LongestFirst extends BaseSequencer {

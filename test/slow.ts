@@ -1,8 +1,15 @@
 /**
- * What guards every route, and what every newcomer meets. It takes long as well, but no run of CI is without it: whichever part of
+ * What guards every route, how large the Worker is, and what every newcomer meets. It takes long as well, but no run of CI is without it: whichever part of
  * `npm run test:faults` it runs, it runs these, too.
  */
-export const ALWAYS = ['test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
+export const ALWAYS = ['test/dev/bundle.node.test.ts', 'test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
+
+/** The same in workerd. */
+export const ALWAYS_IN_WORKER = [
+  'test/http/worst-bodies.test.ts',
+  'test/idempotency/every-route.test.ts',
+  'test/tenants/every-isolation.test.ts',
+]
 
 /**
  * What takes its time by itself: processes that are killed, a browser, generated clients, earlier releases, bundles, and a command line
@@ -15,7 +22,6 @@ export const SLOW = [
   'test/browser/**/*.node.test.ts',
   'test/clients/**/*.node.test.ts',
   'test/dev/audit.node.test.ts',
-  'test/dev/bundle.node.test.ts',
   'test/dev/events.node.test.ts',
   'test/dev/placeholders.node.test.ts',
   'test/docs/guides.node.test.ts',
@@ -28,6 +34,7 @@ export const SLOW = [
   'test/freehold/first-deploy.node.test.ts',
   'test/freehold/grants.node.test.ts',
   'test/freehold/keys-rotate.node.test.ts',
+  'test/freehold/logs.node.test.ts',
   'test/freehold/migrate-undo.node.test.ts',
   'test/freehold/migrate.node.test.ts',
   'test/freehold/move.node.test.ts',
@@ -51,17 +58,31 @@ export const SLOW = [
   'test/tenants/neon-turns.node.test.ts',
 ]
 
-/** What runs in workerd and takes long: life of tenants on hosts of their own, thousands of lines, passwords of other systems. */
+/**
+ * What runs in workerd and takes long: life of tenants on hosts of their own, runs of migrations, jobs over the whole platform, limits of
+ * time, receivers that are slow, thousands of lines, passwords of other systems.
+ */
 export const SLOW_IN_WORKER = [
+  ...ALWAYS_IN_WORKER,
   'test/auth/foreign-login.test.ts',
+  'test/tenants/adopt-reconnect.test.ts',
   'test/tenants/adopt-refusals.test.ts',
+  'test/tenants/doctor-neon.test.ts',
   'test/tenants/doctor-project.test.ts',
+  'test/tenants/drift.test.ts',
+  'test/tenants/fleet.test.ts',
+  'test/tenants/kv-pass.test.ts',
+  'test/tenants/limits.test.ts',
   'test/tenants/move-bad-input.test.ts',
   'test/tenants/move.test.ts',
+  'test/tenants/neon-turns.test.ts',
   'test/tenants/rename.test.ts',
   'test/tenants/rotate-credentials.test.ts',
   'test/tenants/rotate-signing-key.test.ts',
+  'test/tenants/rotation-overlap.test.ts',
+  'test/tenants/scheduled.test.ts',
   'test/users/import.test.ts',
+  'test/webhooks/delivery.test.ts',
 ]
 
 /** Seconds of the longest files of `npm run test:faults` on two cores, so that no run is much longer than another. */

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process'
 import { glob, readFile, writeFile } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { ALWAYS, SECONDS, SLOW, SLOW_IN_WORKER, SOME_SECONDS } from '../../test/slow.ts'
+import { ALWAYS, ALWAYS_IN_WORKER, SECONDS, SLOW, SLOW_IN_WORKER, SOME_SECONDS } from '../../test/slow.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const REPORT = `${ROOT}.wrangler/tests.json`
@@ -25,8 +25,11 @@ Other options are Vitest's.`
 const { part, given } = asked(process.argv.slice(2))
 type Run = { name: string; project: string; files: string[]; seconds: number }
 const whole = (project: string): Run => ({ name: project, project, files: [], seconds: RUN_SECONDS / 2 })
-/** A run of every part. */
-const EACH: Run = { name: 'always', project: 'slow', files: ALWAYS, seconds: RUN_SECONDS / 2 }
+/** Runs of every part. */
+const EACH: Run[] = [
+  { ...whole('slow'), name: 'always', files: ALWAYS },
+  { ...whole('faults'), name: 'always-in-worker', files: ALWAYS_IN_WORKER },
+]
 const is_given = given.some((option) => option.startsWith('test/'))
 const ALL = is_given
   ? ['faults', 'slow', 'compressed'].map(whole)
@@ -36,7 +39,7 @@ const ALL = is_given
       whole('compressed'),
     ]
 ALL.sort((one, other) => other.seconds - one.seconds)
-const RUNS = [...(is_given ? [] : [EACH]), ...ALL.filter((_, i) => i % part.of === part.index)]
+const RUNS = [...(is_given ? [] : EACH), ...ALL.filter((_, i) => i % part.of === part.index)]
 
 /** Which part of the runs is wanted, and what Vitest is told. */
 function asked(options: string[]) {
@@ -57,7 +60,8 @@ function asked(options: string[]) {
 /** The files of a project as runs that take about as long as each other: the longest file that is left goes to the shortest run. */
 async function split(project: string, patterns: string[]): Promise<Run[]> {
   const files: string[] = []
-  for await (const file of glob(patterns, { cwd: ROOT })) if (!ALWAYS.includes(file)) files.push(file)
+  for await (const file of glob(patterns, { cwd: ROOT }))
+    if (!ALWAYS.includes(file) && !ALWAYS_IN_WORKER.includes(file)) files.push(file)
   const timeOf = (file: string) => SECONDS[file] ?? SOME_SECONDS
   files.sort((one, other) => timeOf(other) - timeOf(one) || (one < other ? -1 : 1))
   const count = Math.ceil(files.reduce((sum, file) => sum + timeOf(file), 0) / RUN_SECONDS)
