@@ -1,6 +1,6 @@
 /**
- * What guards every route, how large the Worker is, and what every newcomer meets. It takes long as well, but no run of CI is without it: whichever part of
- * `npm run test:faults` it runs, it runs these, too.
+ * What guards every route, and that no event is lost, how large the Worker is, and what every newcomer meets. It takes long as well, but
+ * no run of CI is without it: whichever part of `npm run test:faults` it runs, it runs these, too.
  */
 export const ALWAYS = ['test/dev/bundle.node.test.ts', 'test/dev/start.node.test.ts', 'test/house/every-route.node.test.ts']
 
@@ -9,6 +9,7 @@ export const ALWAYS_IN_WORKER = [
   'test/http/worst-bodies.test.ts',
   'test/idempotency/every-route.test.ts',
   'test/tenants/every-isolation.test.ts',
+  'test/webhooks/delivery.test.ts',
 ]
 
 /**
@@ -82,7 +83,6 @@ export const SLOW_IN_WORKER = [
   'test/tenants/rotation-overlap.test.ts',
   'test/tenants/scheduled.test.ts',
   'test/users/import.test.ts',
-  'test/webhooks/delivery.test.ts',
 ]
 
 /** Seconds of the longest files of `npm run test:faults` on two cores, so that no run is much longer than another. */

@@ -25,7 +25,9 @@ describe('on the schema of the release before', () => {
     '%s does not fail',
     async (_, { method, path, at, body: sample }) => {
       const body = /refresh/.test(path) ? { refresh_token } : /\/login$/.test(path) ? ADMIN : sample
-      const answer = await call('behind-matrix', at, { method, token, ...(body === undefined ? {} : { body }) })
+      // A stream that is opened does not end.
+      const verb = path.endsWith('/stream') ? 'HEAD' : method
+      const answer = await call('behind-matrix', at, { method: verb, token, ...(body === undefined ? {} : { body }) })
       if (answer.status === 503) expect(answer.body.code).toBe('tenant_upgrading')
       expect(answer.status, JSON.stringify(answer.body)).not.toBe(500)
     },
