@@ -1,12 +1,13 @@
 /**
  * What Cloudflare does between the Worker and a client that accepts gzip: it compresses the answer, and weakens its entity tag. Unlike
- * Cloudflare it does so whatever `Cache-Control: no-transform` says, as other proxies do.
+ * Cloudflare it does so whatever `Cache-Control: no-transform` says, as other proxies do. Streams of events it passes on, as all do: what is
+ * compressed waits for its end.
  */
 import { createServer, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createGzip } from 'node:zlib'
 
-const COMPRESSED = /^(application\/(problem\+)?json|application\/x-ndjson|text\/)/
+const COMPRESSED = /^(application\/(problem\+)?json|application\/x-ndjson|text\/(?!event-stream))/
 
 /** Starts the proxy on a port of its own, in front of a port of this machine. */
 export async function startCompressing(port: number) {
