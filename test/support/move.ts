@@ -11,6 +11,18 @@ import { attempted } from './runs.ts'
 
 export type { doStep, Move }
 
+/**
+ * What a move itself writes, and the checkpoint that may come at any moment of it. That the audit and the numbers of its events are whole
+ * afterwards is asked of `verifyAudit` and of the feed.
+ */
+export const WRITTEN_BY_MOVES = [
+  'freehold.tenant',
+  'freehold.audit_log',
+  'freehold.audit_detail',
+  'freehold.audit_checkpoints',
+  'access.event_spans',
+]
+
 export const movePath = (id: string) => `/platform/v1/tenants/${id}/move`
 export const look = async (id: string) => (await call('', movePath(id), { token: await operatorToken() })).body
 export const move = async (id: string, body: object): Promise<Answer> =>

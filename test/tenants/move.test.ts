@@ -13,7 +13,7 @@ import { neonApi } from '../../src/tenants/provisioning/neon.ts'
 import { databaseOf, master, refusalOf, settings } from '../support/databases.ts'
 import { findingsOf } from '../support/doctor.ts'
 import { askNeon } from '../support/faults.ts'
-import { look, moved, removeRest } from '../support/move.ts'
+import { look, moved, removeRest, WRITTEN_BY_MOVES } from '../support/move.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
 import { copyTenant } from '../support/tenants.ts'
 import { eraseAll, KEPT, NEWEST } from '../support/undo.ts'
@@ -53,10 +53,10 @@ async function keepBranch(tenant_id: string, project_id: string, parent_id: stri
   )
 }
 
-const sums = async (url: string) => sumsOf(url, await shapeOf(url))
-/** What a move itself writes. */
-const OWN = ['freehold.tenant', 'freehold.audit_log', 'freehold.audit_detail', 'freehold.audit_checkpoints']
+/** The events that a tenant has, with their numbers. */
+const everyEvent = sql`select access.events_between(1, 5000, true) as events`
 
+const sums = async (url: string) => sumsOf(url, await shapeOf(url))
 describe('a tenant that is moved', () => {
   it('to a project, to another region and back keeps its people, passwords, sessions, keys, settings, mails and its audit', {
     timeout: 120_000,
@@ -76,13 +76,17 @@ describe('a tenant that is moved', () => {
     ] as const) {
       const before = await databaseOf(subdomain)
       const was = await sums(before.owner_url)
+      const { events } = (await before.asOwner(everyEvent))[0] as { events: object[] }
       const newest = await moved(id, isolation, isolation === 'project' ? { region } : {})
       expect(newest, JSON.stringify(newest)).toMatchObject({ state: 'done', error: null, isolation })
       expect(newest.steps.every((step: { state: string }) => step.state === 'done')).toBe(true)
       const after = await databaseOf(subdomain)
       expect(after.app_url).not.toBe(before.app_url)
       expect(await look(id)).toMatchObject({ isolation, region })
-      expect(differing(was, await sums(after.owner_url)).filter((table) => !OWN.includes(table))).toEqual([])
+      expect(differing(was, await sums(after.owner_url)).filter((table) => !WRITTEN_BY_MOVES.includes(table))).toEqual([])
+      const { events: later } = (await after.asOwner(everyEvent))[0] as { events: object[] }
+      expect(events.length).toBeGreaterThan(0)
+      expect(later.slice(0, events.length), 'each event keeps its number').toEqual(events)
       expect(await first(subdomain, token), 'the session goes on').toBe(200)
       const again = await call(subdomain, '/api/v1/auth/refresh', { body: { refresh_token } })
       expect(again.status, JSON.stringify(again.body)).toBe(200)
