@@ -8,7 +8,7 @@ import { requireProc } from './proc.ts'
 import { chart } from './report/chart.ts'
 import { circumstances } from './report/circumstances.ts'
 import { json } from './report/json.ts'
-import { page } from './report/page.ts'
+import { type Missing, page } from './report/page.ts'
 import { table } from './report/table.ts'
 import { openStage } from './stage.ts'
 
@@ -21,7 +21,8 @@ const HELP = `What the Worker costs, against the least that the same work could 
   --only NAME    one measure: ${measures.map(({ name }) => name).join(', ')}; may be given again
   --help         show this
 
-The report is a table on stdout. A run of everything also writes docs/bench.md, docs/bench.svg and docs/bench.json. A goal that is missed
+The report is a table on stdout. A run of everything also writes docs/bench.md, docs/bench.svg and docs/bench.json, after
+each measure. A goal that is missed
 fails nothing; where the measurements are too far apart, the report says that the machine was too busy to tell. Linux only: CPU and memory
 are read from /proc.
 `
@@ -53,30 +54,33 @@ async function main(): Promise<void> {
     const stage = await opening
     const findings: Finding[] = []
     const failed: string[] = []
-    for (const measure of measures.filter(({ name }) => !values.only.length || values.only.includes(name))) {
-      say(`Measuring ${measure.name} ...`)
+    const left = measures.filter(({ name }) => !values.only.length || values.only.includes(name))
+    for (let measure = left.shift(); measure; measure = left.shift()) {
+      const { name } = measure
+      say(`Measuring ${name} ...`)
       // One that fails does not take the half hour of the others with it.
       await measure.run(stage).then(
         (found) => findings.push(...found),
         (error: Error) => {
-          say(`${measure.name} failed: ${error.message}`)
-          failed.push(measure.name)
+          say(`${name} failed: ${error.message}`)
+          failed.push(name)
         },
       )
+      // What is interrupted later has written what it had.
+      if (!values.quick && !values.only.length) await write(findings, { failed, left: left.map((measure) => measure.name) })
     }
     process.stdout.write(table(findings))
-    if (!values.quick && !values.only.length) await write(findings, failed)
     if (failed.length) throw new Error(`Not measured, because they failed: ${failed.join(', ')}.`)
   } finally {
     await end()
   }
 }
 
-async function write(findings: Finding[], failed: string[]): Promise<void> {
+async function write(findings: Finding[], missing: Missing): Promise<void> {
   const about = await circumstances()
   await writeFile(`${DOCS}bench.json`, json(findings, about))
   await writeFile(`${DOCS}bench.svg`, chart(findings))
-  await writeFile(`${DOCS}bench.md`, page(findings, about, failed))
+  await writeFile(`${DOCS}bench.md`, page(findings, about, missing))
   // Its tables and its JSON as the linter wants them.
   await promisify(execFile)('biome', ['format', '--write', DOCS])
 }

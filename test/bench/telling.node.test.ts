@@ -57,7 +57,9 @@ describe('a middle half wider than half of the median', () => {
         expect(line(text, 'calm')).toMatch(/4\.00 ms.*missed/i)
       }
     }
-    expect(page(findings, ABOUT, ['login'])).toContain('Not measured, because they failed: login.')
+    expect(page(findings, ABOUT, { failed: ['login'], left: ['turns', 'memory'] })).toContain(
+      'Not measured, because they failed: login. Not measured, because the run ended before: turns, memory.',
+    )
     expect(page(findings, ABOUT)).toContain('0 of 2 goals are met. Missed: calm. Too busy to tell: busy.')
     expect(JSON.parse(json(findings, ABOUT)).findings).toMatchObject([
       { title: 'calm', verdict: 'missed', value: { median: 4 } },

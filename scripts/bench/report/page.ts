@@ -15,8 +15,14 @@ than ${WIDEST * 100} % of the median, or of the goal where that is larger, the m
     npm run bench -- --quick            less of everything, some three minutes, writes nothing
     npm run bench -- --only provisioning`
 
-/** The report as a page of the documentation. `failed`: the measures that gave no finding. */
-export function page(findings: Finding[], about: Circumstances, failed: string[] = []): string {
+/** The measures that gave no finding: those that failed, and those that the run has not come to. */
+export interface Missing {
+  failed: string[]
+  left: string[]
+}
+
+/** The report as a page of the documentation. */
+export function page(findings: Finding[], about: Circumstances, { failed, left }: Missing = { failed: [], left: [] }): string {
   const promised = findings.filter(({ goal }) => goal !== null)
   const are = (verdict: Verdict) => promised.filter((finding) => verdictOf(finding) === verdict)
   const named = (label: string, some: Finding[]) =>
@@ -26,7 +32,8 @@ export function page(findings: Finding[], about: Circumstances, failed: string[]
     (met === promised.length ? `All ${met} goals are met.` : `${met} of ${promised.length} goals are met.`) +
     named('Missed', are('missed')) +
     named('Too busy to tell', are(BUSY)) +
-    (failed.length ? ` Not measured, because they failed: ${failed.join(', ')}.` : '')
+    (failed.length ? ` Not measured, because they failed: ${failed.join(', ')}.` : '') +
+    (left.length ? ` Not measured, because the run ended before: ${left.join(', ')}.` : '')
   return `# Bench
 
 ${HOW}
