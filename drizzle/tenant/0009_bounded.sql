@@ -6,14 +6,194 @@
 --   creates trigger audit_insert on freehold.notification_preferences
 --   creates trigger audit_update on freehold.notification_preferences
 --   creates trigger audit_delete on freehold.notification_preferences
+--   replaces function access.answer_many
 --   replaces function access.event_resources
 --   replaces function access.read_events
+--   replaces function access.unmet_demands
 --   replaces function access.webhook_window
 --   drops function access.matrix_cells
 
 set local check_function_bodies = off;
 --> statement-breakpoint
 drop function access.matrix_cells(uuid[],uuid[],timestamp with time zone);
+--> statement-breakpoint
+-- The answers to any number of checks, roles too, in one statement; its plan is kept, because it takes longer to make
+-- than to run.
+create or replace function access.answer_many(me uuid, checks jsonb, names text[], moment timestamptz default now()) returns jsonb
+language plpgsql stable set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  answer jsonb;
+begin
+  -- What is asked is matched by equality; and what a user holds and reaches is found out once for all that is asked
+  -- about them.
+  with c as materialized (
+    select
+      t.n,
+      case when t.x ? 'user_id' then (t.x ->> 'user_id')::uuid else me end as subject,
+      t.x ->> 'permission' as permission,
+      t.x -> 'any_of' as any_of,
+      t.x ->> 'role' as role,
+      nullif(t.x -> 'resource', 'null') is null as anywhere,
+      (t.x -> 'resource' ->> 'owner_id')::uuid as owner_id,
+      (t.x -> 'resource' ->> 'unit_id')::uuid as unit_id
+    from jsonb_array_elements(checks) with ordinality as t (x, n)
+  ),
+  wanted as materialized (
+    select c.n, c.subject, c.permission from c where c.permission is not null
+    union
+    select c.n, c.subject, jsonb_array_elements_text(c.any_of) from c
+  ),
+  -- What each user holds of what is asked.
+  g as materialized (
+    select p.subject, y.*
+    from (select w.subject, array_agg(distinct w.permission) as permissions from wanted w group by w.subject) p
+      cross join lateral access.user_grants(p.subject, moment, p.permissions) y
+    where names is null or p.subject <> me or y.permission = any (names)
+  ),
+  -- Of reasons for one permission fifty are told at most, so that no more are matched with what is asked: fifty of
+  -- all, and where a resource is asked about, fifty of those that reach equally far around the same user.
+  r as materialized (
+    select
+      g.*,
+      max(g.scope) over (partition by g.subject, g.permission) as widest,
+      row_number() over (partition by g.subject, g.permission order by g.id, g.via nulls first, g.kind) as place,
+      row_number() over (
+        partition by g.subject, g.permission, g.holder, g.scope order by g.id, g.via nulls first, g.kind) as place_near
+    from g
+  ),
+  -- Where the holders are, and the units that are asked about with what is above them. `offset 0` goes from a few
+  -- holders to their rows by the index, however many a function is thought to find.
+  home as materialized (
+    select x.holder, u.unit_id, access.department_over(u.unit_id) as department_id, u.organization_id
+    from (select distinct g.holder from g where g.scope between 'team' and 'organization') x
+      cross join lateral (
+        select y.unit_id, y.organization_id
+        from freehold.users y
+        where y.id = x.holder and y.unit_id is not null
+        offset 0) u
+  ),
+  f as materialized (
+    select h.holder, s.scope, h.unit_id
+    from home h
+      cross join unnest(array['team', 'department']::access.scope[]) s (scope)
+    union
+    select h.holder, 'department', x.unit_id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      cross join lateral access.units_over(x.unit_id) o (id)
+      join home h on h.department_id = o.id
+    union
+    select h.holder, 'organization', n.id
+    from (select distinct c.unit_id from c where c.unit_id is not null) x
+      join freehold.units n on n.id = x.unit_id
+      join home h on h.organization_id = n.organization_id
+  ),
+  -- The owners that are asked about, of the organizations of the holders.
+  o as materialized (
+    select h.holder, u.id as owner_id
+    from (select distinct c.owner_id from c where c.owner_id is not null) x
+      join freehold.users u on u.id = x.owner_id
+      join home h on h.organization_id = u.organization_id
+  ),
+  -- The roles that each user holds, where a role is asked about.
+  h as materialized (
+    select p.subject, y.*
+    from (select distinct c.subject from c where c.role is not null) p
+      cross join lateral access.user_held_roles(p.subject, moment) y
+    where names is null
+      or p.subject <> me
+      or not exists (select from access.role_grants(y.id, moment) x where x.permission <> all (names))
+  ),
+  hit as (
+    select w.n, r.widest as scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place <= 50
+    union all
+    select w.n, r.scope, r.kind, r.id, r.name, r.via
+    from wanted w
+      join c on c.n = w.n and not c.anywhere
+      join r on r.subject = w.subject and r.permission = w.permission and r.place_near <= 50
+      left join f on f.holder = r.holder and f.scope = r.scope and f.unit_id = c.unit_id
+      left join o on o.holder = r.holder and o.owner_id = c.owner_id and r.scope = 'organization'
+    where r.scope = 'all' or c.owner_id = r.holder or f.unit_id is not null or o.owner_id is not null
+    union all
+    select c.n, null, h.kind, h.id, h.name, h.via
+    from c
+      join h on h.subject = c.subject and h.name = c.role
+  ),
+  -- Each reason once, before anything is made of it: of an `any_of` there may be thousands.
+  because as (
+    select x.n, max(x.scope) as scope, x.kind, x.id, x.name, x.via,
+      row_number() over (partition by x.n order by x.id, x.via nulls first, x.kind) as place
+    from hit x
+    group by x.n, x.kind, x.id, x.name, x.via
+  ),
+  answered as (
+    select
+      b.n,
+      max(b.scope) as scope,
+      jsonb_agg(access.reason_for(b.kind, b.id, b.name, b.via) order by b.place) filter (where b.place <= 50) as because
+    from because b
+    group by b.n
+  ),
+  -- What is held and does not reach the resource.
+  short as (
+    select w.n, jsonb_agg(access.reason_against('out_of_scope', null, w.permission) order by w.permission) as because
+    from wanted w
+      join (select distinct g.subject, g.permission from g) held on held.subject = w.subject and held.permission = w.permission
+    where w.n not in (select x.n from answered x)
+    group by w.n
+  )
+  select jsonb_agg(
+    jsonb_build_object(
+      'allowed', t.n is not null,
+      'scope', t.scope,
+      'because', coalesce(t.because, s.because, '[]'))
+    order by c.n)
+  into answer
+  from c
+    left join answered t on t.n = c.n
+    left join short s on s.n = c.n;
+  return answer;
+end $$;
+--> statement-breakpoint
+-- What the roles of a user, and those that are delegated to them, would carry at a moment if they, or the delegator, were
+-- competent; of the `wanted` permissions, or of all (null). `name`: of the type.
+create or replace function access.unmet_demands(subject uuid, moment timestamptz, wanted text[] default null)
+returns table (permission text, type_id uuid, level integer, name text)
+language sql stable set search_path = pg_catalog, pg_temp as $$
+  with recursive line (role_id, parent_id, delegator_id) as (
+    select p.role_id, p.parent_id, t.delegator_id
+    from (
+      select ur.role_id, null::uuid as delegator_id
+      from freehold.user_roles ur
+      where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
+      union all
+      select d.role_id, d.delegator_id from access.delegations_to(subject, moment) d where d.role_id is not null
+    ) t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+    union
+    select p.role_id, p.parent_id, l.delegator_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select distinct g.permission, g.type_id, g.level, t.name
+  from line l
+    cross join lateral (
+      select x.permission, x.competency_type_id as type_id, x.competency_level as level
+      from freehold.role_permissions x
+      where x.role_id = l.role_id
+        and x.competency_type_id is not null
+        and access.in_force(x.starts_at, x.ends_at, moment)
+      offset 0) g
+    join freehold.competency_types t on t.id = g.type_id
+  where (wanted is null or g.permission in (select unnest(wanted)))
+    and not (
+      access.is_competent(subject, g.type_id, g.level, moment)
+      and (l.delegator_id is null or access.is_competent(l.delegator_id, g.type_id, g.level, moment)))
+$$;
 --> statement-breakpoint
 -- The first of a list of events, as many as have 1 MiB together, and at least one: each has up to 256 KiB of details, and who
 -- reads a page holds all of it.

@@ -146,11 +146,16 @@ begin
         partition by g.subject, g.permission, g.holder, g.scope order by g.id, g.via nulls first, g.kind) as place_near
     from g
   ),
-  -- Where the holders are, and the units that are asked about with what is above them.
+  -- Where the holders are, and the units that are asked about with what is above them. `offset 0` goes from a few
+  -- holders to their rows by the index, however many a function is thought to find.
   home as materialized (
-    select u.id as holder, u.unit_id, access.department_over(u.unit_id) as department_id, u.organization_id
+    select x.holder, u.unit_id, access.department_over(u.unit_id) as department_id, u.organization_id
     from (select distinct g.holder from g where g.scope between 'team' and 'organization') x
-      join freehold.users u on u.id = x.holder and u.unit_id is not null
+      cross join lateral (
+        select y.unit_id, y.organization_id
+        from freehold.users y
+        where y.id = x.holder and y.unit_id is not null
+        offset 0) u
   ),
   f as materialized (
     select h.holder, s.scope, h.unit_id

@@ -22,17 +22,37 @@ end $$;
 create function access.unmet_demands(subject uuid, moment timestamptz, wanted text[] default null)
 returns table (permission text, type_id uuid, level integer, name text)
 language sql stable set search_path = pg_catalog, pg_temp as $$
-  select distinct g.permission, g.type_id, g.level, t.name
-  from (
-    select r.role_id, null::uuid as delegator_id from access.roles_of(subject, moment) r (role_id)
+  with recursive line (role_id, parent_id, delegator_id) as (
+    select p.role_id, p.parent_id, t.delegator_id
+    from (
+      select ur.role_id, null::uuid as delegator_id
+      from freehold.user_roles ur
+      where ur.user_id = subject and access.in_force(ur.starts_at, ur.ends_at, moment)
+      union all
+      select d.role_id, d.delegator_id from access.delegations_to(subject, moment) d where d.role_id is not null
+    ) t
+      join freehold.role_periods p on p.role_id = t.role_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
     union
-    select d.role_id, d.delegator_id from access.delegations_to(subject, moment) d where d.role_id is not null
-  ) r
-    cross join lateral access.role_grants(r.role_id, moment, wanted) g
+    select p.role_id, p.parent_id, l.delegator_id
+    from line l
+      join freehold.role_periods p on p.role_id = l.parent_id
+    where access.in_force(p.starts_at, p.ends_at, moment)
+  )
+  select distinct g.permission, g.type_id, g.level, t.name
+  from line l
+    cross join lateral (
+      select x.permission, x.competency_type_id as type_id, x.competency_level as level
+      from freehold.role_permissions x
+      where x.role_id = l.role_id
+        and x.competency_type_id is not null
+        and access.in_force(x.starts_at, x.ends_at, moment)
+      offset 0) g
     join freehold.competency_types t on t.id = g.type_id
-  where not (
-    access.is_competent(subject, g.type_id, g.level, moment)
-    and (r.delegator_id is null or access.is_competent(r.delegator_id, g.type_id, g.level, moment)))
+  where (wanted is null or g.permission in (select unnest(wanted)))
+    and not (
+      access.is_competent(subject, g.type_id, g.level, moment)
+      and (l.delegator_id is null or access.is_competent(l.delegator_id, g.type_id, g.level, moment)))
 $$;
 
 -- Why a permission is not held: {kind: competency, effect: deny, id, name, via, level}. `via`: the name of the type.

@@ -151,3 +151,33 @@ describe('a page of twenty thousand people', () => {
     }
   })
 })
+
+/** How many rows of people a statement reads, of whatever its functions read. Postgres counts for several transactions of a connection. */
+async function readBy(scope: Scope, statement: SQL): Promise<number> {
+  const counted = sql`(select pg_stat_get_xact_tuples_returned(t.id) + pg_stat_get_xact_tuples_fetched(t.id)
+      + (select sum(pg_stat_get_xact_tuples_fetched(i.indexrelid)) from pg_index i where i.indrelid = t.id)
+    from (select 'freehold.users'::regclass as id) t)`
+  const [read] = await tenant.asApp(
+    admit(tenant, who[scope] ?? {}, 'user:read'),
+    sql`select set_config('test.counted', ${counted}::text, true)`,
+    statement,
+    sql`select (${counted} - current_setting('test.counted')::numeric)::integer as people`,
+  )
+  return read?.people
+}
+
+describe('a hundred checks among twenty thousand people', () => {
+  it.each(SCOPES)('at scope %s read those that they ask about, and where those are', async (scope) => {
+    const others = await tenant.asOwner(
+      sql`select u.id, u.unit_id from freehold.users u where u.username like 'p__1_1' order by u.username limit 30`,
+    )
+    const checks = others.flatMap(({ id, unit_id }) => [
+      { permission: 'user:read', resource: { owner_id: id } },
+      { permission: 'user:read', resource: { unit_id } },
+      { permission: 'user:delete' },
+    ])
+    const read = await readBy(scope, sql`select access.ask(${JSON.stringify(checks)}::jsonb)`)
+    expect(read).toBeLessThanOrEqual(3 * others.length)
+    expect(await readBy(scope, sql`select count(*) from freehold.users`), 'what is read is counted').toBeGreaterThan(0)
+  })
+})
