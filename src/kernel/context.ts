@@ -236,7 +236,7 @@ export const question = (call: SQL): Question =>
   admitting((admission) => sql`select a.principal, ${call} as answer from (select ${admission} as principal offset 0) a`)
 
 /** Whom the transaction told something; evaluated after what stands before it. A database that is a version behind tells nobody. */
-const RUNG = sql`nullif(current_setting('access.rung', true), '') as rung`
+export const RUNG = sql`nullif(current_setting('access.rung', true), '') as rung`
 /** Touches the session. Reads are touched in the admission; writes at the end, when they hold all their other locks. */
 const TOUCH = fixed(build.execute(sql`select access.touch(), ${RUNG}`))
 

@@ -1,5 +1,6 @@
 /** The two planes: the platform's own realm on the base domain, a tenant's realm everywhere else. */
 import { askingHooks } from '../hooks/asking.ts'
+import { ringAll } from '../http/bells.ts'
 import type { PlaneRequest, RealmSource } from '../http/plane.ts'
 import { renamed } from '../http/renamed.ts'
 import { Problem } from '../kernel/problem.ts'
@@ -61,7 +62,7 @@ export function tenantPlane(request: PlaneRequest): RealmSource {
     reportActivity: (realm, how) => {
       const work = [
         reportActivity(config, realm.id),
-        how === 'read' ? null : checkpointSoon(config, realm, how === 'wrote'),
+        how === 'read' ? null : checkpointSoon(config, realm, how === 'wrote', (rung) => ringAll(env, realm.id, rung)),
       ].filter((one) => one !== null)
       return work.length ? Promise.all(work) : null
     },

@@ -5,7 +5,7 @@
  */
 import { type SQL, sql } from 'drizzle-orm'
 import type { Config } from '../kernel/config.ts'
-import type { Realm } from '../kernel/context.ts'
+import { type Realm, RUNG } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
 import { log } from '../kernel/log.ts'
 import { type Message, openSecrets, type Sent, send, type Target } from './sending.ts'
@@ -27,23 +27,26 @@ type Claimed = Target & { lease: string }
 type Event = Message & { seq: number }
 type Result = Sent & { seq: number; event_id: string; type: string }
 type Page = { reached: number; events: Event[] }
+/** Rings the streams of users, by their ids, whom a transaction has told something (src/http/bells.ts). */
+export type Ring = (rung: string) => Promise<unknown>
 
 /**
  * Delivers to the webhooks of a tenant that are due, until none is, `until` has passed or no message is `left`. Never fails. Returns how
- * much was accepted.
+ * much was accepted. `ring`: tells streams that a webhook was paused.
  */
 export async function deliverEvents(
   config: Config,
   realm: Sender,
   until: number,
   left: Left = { messages: MOST_SENT },
+  ring: Ring = async () => undefined,
 ): Promise<number> {
   let accepted = 0
   const work = async () => {
     while (Date.now() < until && left.messages > 0) {
-      const [claimed] = (await ask(realm, sql`access.claim_webhooks(${realm.id}, ${realm.system_key}, 1)`)) as Claimed[]
+      const [claimed] = (await ask(realm, ring, sql`access.claim_webhooks(${realm.id}, ${realm.system_key}, 1)`)) as Claimed[]
       if (!claimed) return
-      accepted += await deliverTo(config, realm, claimed, Math.min(until, Date.now() + TURN_MS), left)
+      accepted += await deliverTo(config, realm, claimed, Math.min(until, Date.now() + TURN_MS), left, ring)
     }
   }
   const results = await Promise.allSettled(Array.from({ length: AT_ONCE }, work))
@@ -64,11 +67,19 @@ const UNMADE = {
 }
 
 /** Sends to one webhook, in order, up to the first that is not accepted. Never fails: the webhook then waits as after any failure. */
-async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until: number, left: Left): Promise<number> {
+async function deliverTo(
+  config: Config,
+  realm: Sender,
+  claimed: Claimed,
+  until: number,
+  left: Left,
+  ring: Ring,
+): Promise<number> {
   const isOver = () => Date.now() >= until || left.messages <= 0
   const goOn = (results: (Result | typeof UNMADE)[], reached: number, is_last: boolean) =>
     ask(
       realm,
+      ring,
       sql`access.continue_webhook(${realm.id}, ${realm.system_key}, ${claimed.id}::uuid, ${claimed.lease}::uuid, ${JSON.stringify(results)}::jsonb, ${reached}::bigint, ${is_last})`,
     ) as Promise<Page | null>
   let accepted = 0
@@ -97,8 +108,9 @@ async function deliverTo(config: Config, realm: Sender, claimed: Claimed, until:
   return accepted
 }
 
-/** Calls a function of the tenant's database, and returns its answer. */
-async function ask(realm: Sender, call: SQL): Promise<unknown> {
-  const [[row] = []] = await batch(realm.database_url, [sql`select ${call} as answer`])
+/** Calls a function of the tenant's database, rings whom it told something, and returns its answer. */
+async function ask(realm: Sender, ring: Ring, call: SQL): Promise<unknown> {
+  const [[row] = []] = await batch(realm.database_url, [sql`select ${call} as answer, ${RUNG}`])
+  if (row?.rung) await ring(String(row.rung))
   return row?.answer ?? null
 }

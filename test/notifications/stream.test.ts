@@ -14,6 +14,7 @@ import { eventsIn } from '../support/events.ts'
 import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { plantSession } from '../support/sessions.ts'
+import { addWebhook, makeReceiver } from '../webhooks/receiver.ts'
 
 const AT = 'streamed'
 const PATH = '/api/v1/notifications/stream'
@@ -96,6 +97,25 @@ describe('the stream', () => {
     expect(Date.now() - at).toBeLessThan(2_000)
     await here.realm.asOwner(sql`update freehold.tenant set licensed_until = null`)
   })
+
+  it('rings for a webhook that a delivery beside an answer pauses', async () => {
+    const receiver = await makeReceiver({ status: 410 })
+    const stream = await listen(here.bo.token)
+    await stream.next()
+    const next = stream.next()
+    const { id } = await addWebhook(AT, here.bo.token, receiver.url)
+    const isPaused = async () => {
+      // Numbers wait for older transactions, also those of other tenants on this server: then the next request has them.
+      await call(AT, '/api/v1/units', { token: here.bo.token, body: { kind: 'team', name: crypto.randomUUID() } })
+      const [row] = await here.realm.asOwner(sql`select w.is_paused from freehold.webhooks w where w.id = ${id}::uuid`)
+      return row?.is_paused
+    }
+    await vi.waitUntil(isPaused, { timeout: 50_000, interval: 1_000 })
+    const at = Date.now()
+    expect(await next).toMatchObject({ event: 'notification', data: { event: 'webhook_paused', resource: { id } } })
+    expect(Date.now() - at).toBeLessThan(2_000)
+    await here.realm.asOwner(sql`delete from freehold.webhooks`)
+  }, 60_000)
 
   it('goes on where it was left: what was had does not come again, what came meanwhile does, in Spanish too', async () => {
     const who = await newcomer()

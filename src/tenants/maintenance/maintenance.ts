@@ -7,6 +7,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import { newTraceId } from '../../http/trace.ts'
 import type { Config } from '../../kernel/config.ts'
+import { RUNG } from '../../kernel/context.ts'
 import { batch, unhurried } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
 import { MailSender } from '../../mail/sender.ts'
@@ -74,7 +75,7 @@ export async function runMaintenance(
             else least(m.at, access.counted_failures_due(), (select min(u.terminated_at) from freehold.users u where u.is_active), ${erasuresOf(realm).due_at}, ${notificationsOf(realm).due_at}, ${files ? avatarsOf(realm).due_at : sql`null::timestamptz`}, ${webhooksOf(realm).due_at}, now() + interval '1 day') end as due_at,
           ${erasuresOf(realm).is_due} as is_erasure_due, ${isWipeDue(realm)} as is_wipe_due, ${avatarsOf(realm).is_due} as is_avatar_due, ${webhooksOf(realm).is_due} as is_event_due,
           ((select count(*) from freehold.users) - (select count(*) from freehold.users u where not u.is_active))::integer as users_counted,
-          nullif(current_setting('access.rung', true), '') as rung, ${daysOf(realm)}
+          ${RUNG}, ${daysOf(realm)}
         from access.next_mail_at(${channels}::jsonb) as m (at)`,
   ]
   const run = { config, trace_id, end: Date.now() + RUN_MS, files, ring, also }

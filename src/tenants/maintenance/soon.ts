@@ -8,7 +8,7 @@ import type { Config } from '../../kernel/config.ts'
 import type { Realm } from '../../kernel/context.ts'
 import { batch } from '../../kernel/db.ts'
 import { log } from '../../kernel/log.ts'
-import { deliverEvents } from '../../webhooks/delivery.ts'
+import { deliverEvents, type Ring } from '../../webhooks/delivery.ts'
 import { NEWEST } from '../migration/versions.ts'
 
 /** How far apart two checkpoints of one tenant are, in one isolate. */
@@ -28,7 +28,7 @@ const turns = new Map<string, number>()
  * that it was refused does not wait for its turn, nor try again: then the next one has it done, or the scheduled job. One round trip that no answer
  * waits for. Never fails.
  */
-export function checkpointSoon(config: Config, realm: Realm, wrote: boolean): Promise<unknown> | null {
+export function checkpointSoon(config: Config, realm: Realm, wrote: boolean, ring: Ring): Promise<unknown> | null {
   if (realm.subdomain === null || realm.schema_version !== NEWEST) return null
   const now = Date.now()
   const last = turns.get(realm.id) ?? 0
@@ -37,19 +37,19 @@ export function checkpointSoon(config: Config, realm: Realm, wrote: boolean): Pr
   if (wait && !wrote) return null
   if (turns.size >= MOST_KNOWN) turns.clear()
   turns.set(realm.id, now + wait)
-  return run(config, realm, wait, wrote ? MOST_TURNS : 1).catch((error) =>
+  return run(config, realm, wait, wrote ? MOST_TURNS : 1, ring).catch((error) =>
     log('events not numbered', { tenant: realm.subdomain, error: error instanceof Error ? error.message : String(error) }),
   )
 }
 
-async function run(config: Config, realm: Realm, wait: number, most_turns: number): Promise<void> {
+async function run(config: Config, realm: Realm, wait: number, most_turns: number, ring: Ring): Promise<void> {
   const own = turns.get(realm.id)
   if (wait) await scheduler.wait(wait)
   const asked = sql`select access.checkpoint_soon(${realm.id}, ${realm.system_key}) as answer`
   for (let turn = 1; ; turn++) {
     const [[row] = []] = await batch(realm.database_url, [asked])
     const answer = row?.answer as { is_pending: boolean; is_due: boolean } | undefined
-    if (answer?.is_due) await deliverEvents(config, realm, Date.now() + DELIVERING_MS)
+    if (answer?.is_due) await deliverEvents(config, realm, Date.now() + DELIVERING_MS, undefined, ring)
     if (!answer?.is_pending || turn === most_turns) return
     await scheduler.wait(AGAIN_MS * turn)
     // Another request's turn has come meanwhile, and takes these, too.

@@ -5,6 +5,7 @@
  * sent, and whether somebody sends it already, its database says. So a message that is lost, or comes twice, changes nothing.
  */
 import { type SQL, sql } from 'drizzle-orm'
+import { ringAll } from '../../http/bells.ts'
 import type { Config } from '../../kernel/config.ts'
 import type { Env } from '../../kernel/env.ts'
 import { log } from '../../kernel/log.ts'
@@ -68,7 +69,7 @@ async function enqueue({ DELIVERIES }: Env, names: string[]): Promise<string[]> 
 async function deliverTo(env: Env, config: Config, name: string, until: number, left: Left): Promise<void> {
   try {
     const realm = (await lookUp({ env, config, meter: { master: 0 } }, name))?.realm
-    if (realm) await deliverEvents(config, realm, until, left)
+    if (realm) await deliverEvents(config, realm, until, left, (rung) => ringAll(env, realm.id, rung))
   } catch (error) {
     log('events not delivered', { tenant: name, error: error instanceof Error ? error.message : String(error) })
   }
