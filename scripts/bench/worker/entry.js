@@ -136,6 +136,8 @@ bare.post('/bench/begin', async (c) => {
   return c.json({ id })
 })
 
+const MOST_GOING = 40
+
 /**
  * Goes on with the run, with a stand-in for the Workflow: a tenant is done with what the last step of its migration writes, and goes on
  * as that does. Until the run is over, or `most` tenants are done: then it stops as if everything was killed.
@@ -146,6 +148,8 @@ bare.post('/bench/fleet', async (c) => {
   let left = Number(c.req.query('most'))
   const going = new Set()
   const create = async ({ params }) => {
+    // Of tenants that are done at once most would wait for the row of the run, each with a connection: more than a compute has.
+    while (going.size >= MOST_GOING) await Promise.race(going)
     const one = migrated(params).finally(() => going.delete(one))
     going.add(one)
   }
