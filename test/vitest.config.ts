@@ -11,8 +11,10 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 // Half of the time of a program that is started for one question is compiling; it is done once for all of them.
 process.env.NODE_COMPILE_CACHE ??= `${root}.wrangler/compiled`
 
-// The plugin runs no build of wrangler.toml.
-await assemble()
+// The plugin runs no build of wrangler.toml. This file is loaded again for each project.
+const held = globalThis as { freehold_assembled?: Promise<void> }
+held.freehold_assembled ??= assemble()
+await held.freehold_assembled
 
 const inNode = (name: string, include: string[], exclude: string[]): TestProjectInlineConfiguration => ({
   test: { name, root, include, exclude: ['node_modules/**', ...exclude], testTimeout: 120_000, hookTimeout: 120_000 },
