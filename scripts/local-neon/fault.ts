@@ -4,6 +4,8 @@ export interface Fault {
     method?: string
     /** A regular expression on the path, such as `^/api/v2/projects$` or `^/sql$`. */
     path: string
+    /** A regular expression on the connection string of a request to `/sql`: only those to some databases. */
+    connection?: string
   }
   times: number
   /**

@@ -22,7 +22,8 @@ export function openFaults(initial: Fault[] = []): Faults {
         times > 0 &&
         ROLE_KINDS.includes(kind) === ofRoles &&
         (match.method ?? asked.method) === asked.method &&
-        new RegExp(match.path).test(asked.path),
+        new RegExp(match.path).test(asked.path) &&
+        new RegExp(match.connection ?? '').test(String(asked.headers['neon-connection-string'] ?? '')),
     )
     if (fault) fault.times -= 1
     return fault
@@ -86,5 +87,6 @@ function readFaults(text: string): Fault[] | undefined {
   }
 }
 
-/** Throws when the path is no regular expression. */
-const isFault = ({ match, times, kind }: Fault) => KINDS.includes(kind) && times >= 0 && new RegExp(match.path).source !== ''
+/** Throws when the path, or the connection, is no regular expression. */
+const isFault = ({ match, times, kind }: Fault) =>
+  KINDS.includes(kind) && times >= 0 && new RegExp(match.path).source !== '' && new RegExp(match.connection ?? '') !== null

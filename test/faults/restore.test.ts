@@ -30,6 +30,15 @@ async function checkpoint(subdomain: string): Promise<void> {
 const headOf = async (id: string) =>
   Number((await master(sql`select a.no from platform.audit_heads a where a.realm_id = ${id}`))[0]?.no)
 
+/** What the doctor finds of a tenant. The local Neon has one cluster: in every project are the logins that other tests left. */
+const foundAt = async (id: string) =>
+  (await examine('neon')).filter(
+    ({ tenant_id, subject, code }) =>
+      tenant_id === id ||
+      (subject.includes(id) &&
+        (code !== 'login_of_nobody' || subject.split('/')[1]?.includes(id.replaceAll('-', '').slice(0, 12)))),
+  )
+
 it('takes a tenant back to a moment and forward again, says what differs, and gives back nothing that was taken', {
   timeout: 180_000,
 }, async () => {
@@ -88,7 +97,7 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
     sql`select d.after from freehold.audit_log l join freehold.audit_detail d on d.log_id = l.id where l.activity_type = 'TENANT_RESTORED'`,
   )
   expect(told?.after).toMatchObject({ restore_id: point.id, left_checkpoint: before })
-  expect((await examine('neon')).filter(({ tenant_id, subject }) => tenant_id === id || subject.includes(id))).toEqual([])
+  expect(await foundAt(id)).toEqual([])
 
   // Forward again.
   await restoreTo(id, name, point.id, 'return')
@@ -98,7 +107,7 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
   expect((await call(name, '/api/v1/settings', { token: now })).body.max_sessions).toBe(7)
   await checkpoint(name)
   expect(await verifyAudit(settings(), name)).toMatchObject({ faults: [] })
-  expect((await examine('neon')).filter(({ tenant_id, subject }) => tenant_id === id || subject.includes(id))).toEqual([])
+  expect(await foundAt(id)).toEqual([])
   // What is over is removed: the branch of the moment, and computes that nobody needs.
   await master(sql`update platform.restore_points set kept_until = now(), compute_until = now() where tenant_id = ${id}`)
   await tendRestores(env, settings())
