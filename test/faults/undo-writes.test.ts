@@ -2,7 +2,7 @@
  * Undo of a migration, and what was written meanwhile. Threat: somebody was told that something is stored, and it is in a branch that
  * nobody reads any more.
  */
-import { env } from 'cloudflare:workers'
+import { env, exports } from 'cloudflare:workers'
 import { sql } from 'drizzle-orm'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import type { Head } from '../../src/audit/verify.ts'
@@ -16,7 +16,7 @@ import { exchange, wake } from '../../src/tenants/migration/undo.ts'
 import { databaseOf, master, settings } from '../support/databases.ts'
 import { pending, switchOn } from '../support/faults.ts'
 import { ADMIN, call, login, operatorToken } from '../support/people.ts'
-import { plantSession } from '../support/sessions.ts'
+import { plantSession, tokenOf } from '../support/sessions.ts'
 import {
   BEFORE,
   behind,
@@ -89,10 +89,11 @@ describe('what was written since a migration', () => {
     await migrateAll()
     expect(await ledgerOf('undone-documents')).toBe(NEWEST)
     await vi.waitUntil(async () => Number(await used()) === 7, { timeout: 60_000, interval: 500 })
-    const more = await call('undone-documents', '/api/v1/usage/documents', {
-      token: (await login('undone-documents')).access_token,
-      body: { count: 1 },
-    })
+    const again = await tokenOf('undone-documents')
+    // An isolate that knows the tenant as it was before is led over, by a round trip more.
+    const headers = { Authorization: `Bearer ${again}` }
+    await exports.default.fetch('http://undone-documents.freehold.test/api/v1/auth/me', { headers })
+    const more = await call('undone-documents', '/api/v1/usage/documents', { token: again, body: { count: 1 } })
     expect(more.body.documents).toBe(8)
   })
 
