@@ -153,6 +153,20 @@ describe('a login', () => {
     expect((await login(head)).status).toBe(200)
   })
 
+  it('whose hook has a secret that cannot be opened goes on as after any failure', async () => {
+    const hook = await makeHook()
+    const { id } = await addHook(AT, admin, 'login', hook.url, { on_failure: 'open' })
+    await realm.asOwner(sql`update freehold.hooks set secret_encrypted = 'not a secret' where id = ${id}`)
+    expect((await login(ann)).status).toBe(200)
+    expect((await entries('HOOK_FAILED'))[0]).toMatchObject({ user_id: ann.id, resource_id: id })
+    const test = await call(AT, `/api/v1/hooks/${id}/test`, { token: admin, method: 'POST' })
+    expect([test.status, test.body]).toMatchObject([200, { decision: null, error: 'the message could not be made' }])
+    await call(AT, `/api/v1/hooks/${id}`, { token: admin, method: 'PATCH', body: { on_failure: 'closed' } })
+    expectProblem(await login(ann), 403, 'denied_by_hook')
+    expect((await login(head)).status).toBe(200)
+    expect(await hook.asked()).toEqual([])
+  })
+
   it('holds no connection and no transaction of the tenant while its hook thinks', async () => {
     const hook = await makeHook({ delay_ms: 1_500, says: { decision: 'allow' } })
     await addHook(AT, admin, 'login', hook.url)
