@@ -129,6 +129,15 @@ describe('a webhook', () => {
     expectProblem(await patch(id, { url: 'https://10.0.0.1/' }), 400, 'invalid_request')
   })
 
+  it('whose secret cannot be opened says so of a test, and the attempt is on record', async () => {
+    const { id } = await addWebhook(AT, admin, AWAY, { is_paused: true })
+    await realm.asOwner(sql`update freehold.webhooks set secret_encrypted = 'not a secret' where id = ${id}`)
+    const failed = { is_delivered: false, status: null, error: 'the message could not be made', duration_ms: 0 }
+    const test = await post(id, 'test')
+    expect([test.status, test.body]).toEqual([200, failed])
+    expect((await call(AT, `${PATH}/${id}/deliveries`, { token: admin })).body.data[0]).toMatchObject(failed)
+  })
+
   it('is refused with what is no type of event, too many of them, or what it does not know', async () => {
     for (const more of [
       { kinds: ['*'] },
