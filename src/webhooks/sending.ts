@@ -27,7 +27,7 @@ const LOCAL_RECEIVER = /^http:\/\/(([a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\]
 
 /** Why an address is none that messages are sent to, in words for the caller; null: it is one. */
 export function faultOfTarget(config: Config, url: string): string | null {
-  const is_local = config.ENVIRONMENT === 'local' && LOCAL_RECEIVER.test(url)
+  const is_local = config.ENVIRONMENT === 'local' && LOCAL_RECEIVER.test(url) && URL.canParse(url)
   if (!is_local) return faultOfUrl({ ...config, ENVIRONMENT: 'production' }, url)
   const [port, own] = [new URL(url), config.BASE_URL].map(({ port, protocol }) => port || (protocol === 'https:' ? '443' : '80'))
   return port === own ? 'is an address of this service' : faultOfUrl(config, url)

@@ -108,6 +108,7 @@ describe('a webhook', () => {
       'https://127.0.0.1:9/',
       'https://localhost/',
       'https://[::1]/',
+      'http://127.0.0.1:99999/',
     ])
       expectProblem(await call(AT, PATH, { token: admin, body: { url } }), 400, 'invalid_request')
     // In production nothing of this machine is a receiver.
