@@ -6,6 +6,7 @@
 --   creates trigger audit_insert on freehold.notification_preferences
 --   creates trigger audit_update on freehold.notification_preferences
 --   creates trigger audit_delete on freehold.notification_preferences
+--   replaces function access.after_webhook
 --   replaces function access.answer_many
 --   replaces function access.event_resources
 --   replaces function access.read_events
@@ -252,6 +253,24 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     cross join lateral (select access.events_between(x.since, x.until, w.includes_details, w.kinds)) l (events)
     cross join lateral (select access.first_mebibyte(l.events)) p (page)
 $$;
+--> statement-breakpoint
+-- A new webhook begins with what is numbered after it was made; one that goes on is tried at once.
+create or replace function access.after_webhook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into freehold.webhook_progress (webhook_id, delivered_seq)
+    values (new.id, access.newest_seq());
+  elsif old.is_paused and not new.is_paused or new.url <> old.url then
+    -- Whoever sends to the former address loses the lease: what it would send from now on would never come to the new one.
+    update freehold.webhook_progress p
+    set failures = 0, failing_since = null, next_at = now(),
+      lease = case when new.url = old.url then p.lease end,
+      leased_until = case when new.url = old.url then p.leased_until end
+    where p.webhook_id = new.id;
+  end if;
+  return null;
+end $$;
 --> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.notification_preferences REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('notification_preferences', '{}', '{updated_at}', '{user_id}');
 --> statement-breakpoint
