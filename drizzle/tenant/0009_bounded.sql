@@ -8,6 +8,7 @@
 --   creates trigger audit_delete on freehold.notification_preferences
 --   replaces function access.after_webhook
 --   replaces function access.answer_many
+--   replaces function access.continue_webhook
 --   replaces function access.event_resources
 --   replaces function access.read_events
 --   replaces function access.unmet_demands
@@ -231,6 +232,84 @@ language sql immutable
 return '{api_key,audience,competency,competency_type,delegation,delegation_permission,employee,external_identity,hook,logo,
   notification_preferences,organization,override,passkey,password,permission,provider,role,role_permission,session,
   tenant,unit,user,user_role,webhook}'::text[];
+--> statement-breakpoint
+-- Records what was sent under a lease, moves the webhook to `reached`, and returns what comes next, {reached, events:
+-- [{seq, id, type, at, text}]}. Null: nothing does, the lease is over, or `is_last`.
+create or replace function access.continue_webhook(
+  tenant_id uuid,
+  system_key text,
+  webhook uuid,
+  lease uuid,
+  results jsonb,
+  reached bigint,
+  is_last boolean
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks;
+  p freehold.webhook_progress;
+  place bigint;
+  newest bigint;
+  page jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into w from freehold.webhooks x where x.id = webhook for no key update;
+  select * into p from freehold.webhook_progress x where x.webhook_id = w.id for no key update;
+  if w.id is null then
+    return null;
+  end if;
+  perform access.record_deliveries(w.id, results, p.failures + 1);
+  if p.lease is distinct from continue_webhook.lease then
+    return null;
+  end if;
+  place := greatest(p.delivered_seq, reached);
+  if (results -> -1 ->> 'is_delivered')::boolean is false then
+    p.failures := case when jsonb_array_length(results) > 1 then 1 else p.failures + 1 end;
+    p.failing_since := case when p.failures = 1 then now() else coalesce(p.failing_since, now()) end;
+    update freehold.webhook_progress x
+    set delivered_seq = place,
+      failures = p.failures,
+      failing_since = p.failing_since,
+      next_at = now() + least(interval '1 hour', interval '5 seconds' * 3 ^ least(p.failures - 1, 10)),
+      lease = null,
+      leased_until = null
+    where x.webhook_id = w.id;
+    if results -> -1 ->> 'status' = '410' or p.failing_since <= now() - interval '3 days' then
+      update freehold.webhooks x
+      set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
+      where x.id = w.id;
+      perform access.notify(
+        a.id, 'webhook_paused', jsonb_build_object('host', substring(w.url from '(?i)^https?://([^/?#]*)')), null,
+        'webhook', w.id::text)
+      from access.administrators() a (id)
+      where not w.is_paused;
+    end if;
+    return null;
+  end if;
+  if jsonb_array_length(results) > 0 then
+    p.failures := 0;
+    p.failing_since := null;
+  end if;
+  newest := access.newest_seq();
+  -- Windows without an event of these kinds are passed over, so many at once.
+  for window_no in 1 .. case when is_last or w.is_paused then 0 else 20 end loop
+    exit when place >= newest;
+    page := access.webhook_window(w, place, newest);
+    exit when jsonb_array_length(page -> 'events') > 0;
+    place := (page ->> 'reached')::bigint;
+    page := null;
+  end loop;
+  update freehold.webhook_progress x
+  set delivered_seq = place,
+    failures = p.failures,
+    failing_since = p.failing_since,
+    -- Who had a turn comes after all others: a few that are slow, and always have more, would take every turn.
+    next_at = case when page is null then clock_timestamp() else x.next_at end,
+    lease = case when page is not null then p.lease end,
+    leased_until = case when page is not null then now() + interval '1 minute' end
+  where x.webhook_id = w.id;
+  return page;
+end $$;
 --> statement-breakpoint
 -- The events of a webhook behind a place, as text, because what is signed is what the database wrote, as many as a page
 -- holds; and how far they reach.

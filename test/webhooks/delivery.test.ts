@@ -332,4 +332,23 @@ describe('delivery', () => {
     await until(async () => (await samplesIn(failing)).length >= before + 3)
     await clear()
   })
+
+  it('that pauses a webhook says of which host, however its scheme is written', async () => {
+    const { id } = await addWebhook(AT, admin, 'HTTPS://hooks.acme.example/in', { is_paused: true })
+    const lease = crypto.randomUUID()
+    // A lease before it goes on, so that no other sender takes it.
+    await realm.asOwner(
+      sql`update freehold.webhook_progress set lease = ${lease}, leased_until = now() + interval '1 minute' where webhook_id = ${id}`,
+      sql`update freehold.webhooks set is_paused = false where id = ${id}`,
+    )
+    const key = sql`${realm.id}, ${realm.system_key}`
+    const gone = JSON.stringify([{ type: 'a.b', is_delivered: false, status: 410, duration_ms: 1 }])
+    await realm.asOwner(
+      sql`select access.continue_webhook(${key}, ${id}::uuid, ${lease}::uuid, ${gone}::jsonb, 0::bigint, true) as page`,
+    )
+    const { body } = await call(AT, '/api/v1/notifications', { token: admin })
+    const told = body.data.find(({ resource }: any) => resource?.id === id)
+    expect(told).toMatchObject({ event: 'webhook_paused', params: { host: 'hooks.acme.example' } })
+    await clear()
+  })
 })
