@@ -3,11 +3,16 @@
 --   unchanged
 -- Definitions:
 --   creates function access.first_mebibyte
+--   creates function access.id_of
 --   creates trigger audit_insert on freehold.notification_preferences
 --   creates trigger audit_update on freehold.notification_preferences
 --   creates trigger audit_delete on freehold.notification_preferences
+--   replaces function access.after_webhook
 --   replaces function access.answer_many
+--   replaces function access.continue_webhook
 --   replaces function access.event_resources
+--   replaces function access.finish_external_login
+--   replaces function access.new_external_user
 --   replaces function access.read_events
 --   replaces function access.unmet_demands
 --   replaces function access.webhook_window
@@ -231,6 +236,220 @@ return '{api_key,audience,competency,competency_type,delegation,delegation_permi
   notification_preferences,organization,override,passkey,password,permission,provider,role,role_permission,session,
   tenant,unit,user,user_role,webhook}'::text[];
 --> statement-breakpoint
+-- What access.enter returns, or {outcome: refused, is_known, mail}. `version` is the `updated_at` of the settings that the
+-- token was verified by. `wrong`: why it was not; null: it was. `identity` is {issuer, subject, email, email_verified,
+-- given_name, family_name, locale, username, roles, is_mfa}. `devices` are tokens of known devices, as for
+-- access.begin_login. Lockouts do not count here, as with passkeys: nobody guesses a signature.
+create or replace function access.finish_external_login(
+  tenant_id uuid,
+  system_key text,
+  provider uuid,
+  version timestamptz,
+  wrong text,
+  identity jsonb,
+  token_hash bytea,
+  token_expires_at timestamptz,
+  refresh_hash bytea,
+  request jsonb,
+  former jsonb,
+  devices jsonb
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  p freehold.providers;
+  u freehold.users;
+  found_user uuid;
+  why text := wrong;
+  is_mfa boolean := coalesce((identity ->> 'is_mfa')::boolean, false);
+begin
+  perform access.set_audit_actor(null, 'unknown identity', request);
+  select * into p from freehold.providers x where x.id = provider;
+  if why is null then
+    why := case
+      when p.id is null or not p.is_enabled or p.updated_at <> version then 'provider_changed'
+      when not access.spend_external_token(token_hash, token_expires_at) then 'token_replayed'
+    end;
+  end if;
+  if why is null then
+    select x.user_id, x.why
+    into found_user, why
+    from access.external_user(t, p, identity || jsonb_build_object('new_id', access.id_of(refresh_hash)), request) x;
+  end if;
+  if found_user is not null then
+    select * into u from freehold.users x where x.id = found_user for no key update;
+    perform access.set_audit_actor(u.id, u.username, request);
+    if why is null and not access.is_present(u) then
+      why := 'inactive';
+    end if;
+  end if;
+  if why is not null then
+    perform access.record_failure(
+      'LOGIN_FAILED', 'login', 'user', u.id::text, why, u.id is null,
+      jsonb_build_object('reason', why, 'provider', p.name), 20
+    );
+    return jsonb_build_object('outcome', 'refused', 'is_known', u.id is not null);
+  end if;
+  return access.unless_risky(t, u, null, access.enter(
+    u, t, refresh_hash, request, former, null, null, case when is_mfa then 'fed mfa' else 'fed' end,
+    case when is_mfa then 2 else 1 end, access.device_of(t, u.id, devices)
+  ));
+end $$;
+--> statement-breakpoint
+-- The id of a user whom a request makes. Hooks undo the request and have it sent again (src/hooks/asking.sql): the answer
+-- about a login is for whoever is made then, so that it has to be the same id.
+create or replace function access.id_of(hash bytea) returns uuid
+language sql immutable
+return overlay(overlay(left(encode(sha256(hash), 'hex'), 32) placing '4' from 13) placing '8' from 17)::uuid;
+--> statement-breakpoint
+-- Creates the user of an identity, with the roles that its values give, or else the provider's. They have no password.
+create or replace function access.new_external_user(
+  t freehold.tenant,
+  p freehold.providers,
+  identity jsonb,
+  address text,
+  request jsonb,
+  out user_id uuid,
+  out why text
+)
+language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
+declare
+  broken text;
+  u freehold.users;
+  -- A subject that is an id stays the id: who comes from there keeps the `sub` that their services know.
+  made uuid := case
+    when p.type = 'cognito' and identity ->> 'subject' ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+      then (identity ->> 'subject')::uuid
+    else (identity ->> 'new_id')::uuid
+  end;
+  given uuid[] := array(
+    select distinct m.value::uuid
+    from jsonb_each_text(p.role_mapping) m
+    where identity -> 'roles' ? m.key);
+  roles freehold.roles[];
+begin
+  if given = '{}' then
+    given := array[access.default_role(p)];
+  end if;
+  roles := array(
+    select r from freehold.roles r where r.id = any (given) and r.deleted_at is null and r.is_active order by r.name);
+  if cardinality(roles) = 0 then
+    why := 'no_role';
+    return;
+  end if;
+  begin
+    insert into freehold.users (id, username, email, email_verified, given_name, family_name, locale, role)
+    values (
+      made,
+      access.free_username(identity ->> 'username', address),
+      address,
+      true,
+      identity ->> 'given_name',
+      identity ->> 'family_name',
+      coalesce(identity ->> 'locale', 'en'),
+      roles[1].name
+    )
+    returning * into u;
+  exception when unique_violation then
+    get stacked diagnostics broken = constraint_name;
+    if broken not in ('users_email', 'users_pkey') then
+      raise;
+    end if;
+    why := 'taken';
+    return;
+  end;
+  perform access.set_audit_actor(u.id, u.username, request);
+  insert into freehold.user_roles (id, user_id, role_id)
+  select gen_random_uuid(), u.id, r.id
+  from unnest(roles) r
+  where r.id <> roles[1].id;
+  insert into freehold.external_identities (id, user_id, provider_id, provider, issuer, external_id, email, last_used_at)
+  values (
+    gen_random_uuid(), u.id, p.id, p.name, identity ->> 'issuer', identity ->> 'subject', identity ->> 'email', now());
+  perform access.record(
+    'USER_REGISTERED', 'create', 'user', u.id::text, null,
+    jsonb_build_object('email', u.email, 'role', u.role, 'provider', p.name));
+  user_id := u.id;
+end $$;
+--> statement-breakpoint
+-- Records what was sent under a lease, moves the webhook to `reached`, and returns what comes next, {reached, events:
+-- [{seq, id, type, at, text}]}. Null: nothing does, the lease is over, or `is_last`.
+create or replace function access.continue_webhook(
+  tenant_id uuid,
+  system_key text,
+  webhook uuid,
+  lease uuid,
+  results jsonb,
+  reached bigint,
+  is_last boolean
+) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  w freehold.webhooks;
+  p freehold.webhook_progress;
+  place bigint;
+  newest bigint;
+  page jsonb;
+begin
+  perform access.check_system(tenant_id, system_key);
+  select * into w from freehold.webhooks x where x.id = webhook for no key update;
+  select * into p from freehold.webhook_progress x where x.webhook_id = w.id for no key update;
+  if w.id is null then
+    return null;
+  end if;
+  perform access.record_deliveries(w.id, results, p.failures + 1);
+  if p.lease is distinct from continue_webhook.lease then
+    return null;
+  end if;
+  place := greatest(p.delivered_seq, reached);
+  if (results -> -1 ->> 'is_delivered')::boolean is false then
+    p.failures := case when jsonb_array_length(results) > 1 then 1 else p.failures + 1 end;
+    p.failing_since := case when p.failures = 1 then now() else coalesce(p.failing_since, now()) end;
+    update freehold.webhook_progress x
+    set delivered_seq = place,
+      failures = p.failures,
+      failing_since = p.failing_since,
+      next_at = now() + least(interval '1 hour', interval '5 seconds' * 3 ^ least(p.failures - 1, 10)),
+      lease = null,
+      leased_until = null
+    where x.webhook_id = w.id;
+    if results -> -1 ->> 'status' = '410' or p.failing_since <= now() - interval '3 days' then
+      update freehold.webhooks x
+      set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
+      where x.id = w.id;
+      perform access.notify(
+        a.id, 'webhook_paused', jsonb_build_object('host', substring(w.url from '(?i)^https?://([^/?#]*)')), null,
+        'webhook', w.id::text)
+      from access.administrators() a (id)
+      where not w.is_paused;
+    end if;
+    return null;
+  end if;
+  if jsonb_array_length(results) > 0 then
+    p.failures := 0;
+    p.failing_since := null;
+  end if;
+  newest := access.newest_seq();
+  -- Windows without an event of these kinds are passed over, so many at once.
+  for window_no in 1 .. case when is_last or w.is_paused then 0 else 20 end loop
+    exit when place >= newest;
+    page := access.webhook_window(w, place, newest);
+    exit when jsonb_array_length(page -> 'events') > 0;
+    place := (page ->> 'reached')::bigint;
+    page := null;
+  end loop;
+  update freehold.webhook_progress x
+  set delivered_seq = place,
+    failures = p.failures,
+    failing_since = p.failing_since,
+    -- Who had a turn comes after all others: a few that are slow, and always have more, would take every turn.
+    next_at = case when page is null then clock_timestamp() else x.next_at end,
+    lease = case when page is not null then p.lease end,
+    leased_until = case when page is not null then now() + interval '1 minute' end
+  where x.webhook_id = w.id;
+  return page;
+end $$;
+--> statement-breakpoint
 -- The events of a webhook behind a place, as text, because what is signed is what the database wrote, as many as a page
 -- holds; and how far they reach.
 create or replace function access.webhook_window(w freehold.webhooks, place bigint, newest bigint) returns jsonb
@@ -253,6 +472,24 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
     cross join lateral (select access.first_mebibyte(l.events)) p (page)
 $$;
 --> statement-breakpoint
+-- A new webhook begins with what is numbered after it was made; one that goes on is tried at once.
+create or replace function access.after_webhook() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if tg_op = 'INSERT' then
+    insert into freehold.webhook_progress (webhook_id, delivered_seq)
+    values (new.id, access.newest_seq());
+  elsif old.is_paused and not new.is_paused or new.url <> old.url then
+    -- Whoever sends to the former address loses the lease: what it would send from now on would never come to the new one.
+    update freehold.webhook_progress p
+    set failures = 0, failing_since = null, next_at = now(),
+      lease = case when new.url = old.url then p.lease end,
+      leased_until = case when new.url = old.url then p.leased_until end
+    where p.webhook_id = new.id;
+  end if;
+  return null;
+end $$;
+--> statement-breakpoint
 CREATE TRIGGER audit_insert AFTER INSERT ON freehold.notification_preferences REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('notification_preferences', '{}', '{updated_at}', '{user_id}');
 --> statement-breakpoint
 CREATE TRIGGER audit_update AFTER UPDATE ON freehold.notification_preferences REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('notification_preferences', '{}', '{updated_at}', '{user_id}');
@@ -260,5 +497,6 @@ CREATE TRIGGER audit_update AFTER UPDATE ON freehold.notification_preferences RE
 CREATE TRIGGER audit_delete AFTER DELETE ON freehold.notification_preferences REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION access.audit('notification_preferences', '{}', '{updated_at}', '{user_id}');
 --> statement-breakpoint
 revoke execute
-  on function access.first_mebibyte(jsonb)
+  on function access.first_mebibyte(jsonb),
+    access.id_of(bytea)
   from public;

@@ -13,7 +13,10 @@ const MOST_CLAIM_BYTES = 2 * 1024
 const RESERVED =
   /^(iss|sub|aud|exp|nbf|iat|jti|act|may_act|acr|amr|azp|nonce|at_hash|c_hash|s_hash|auth_time|sid|uid|tid|proof|ext|cnf|scope|scp|client_id|tenant|trace|username|preferred_username|email|email_verified|phone_number|phone_number_verified|name|given_name|family_name|roles?|groups?|permissions?|permissions_truncated|entitlements|admin|is_admin)$/
 
-const Claim = z.union([z.string().max(256), z.number(), z.boolean(), z.array(z.string().max(256)).max(20)])
+/** What the database cannot store, NUL and half of a surrogate pair, would fail the act itself, whatever `on_failure` says. */
+const isStorable = (text: string) => text.isWellFormed() && !text.includes('\0')
+const ClaimText = z.string().max(256).refine(isStorable)
+const Claim = z.union([ClaimText, z.number(), z.boolean(), z.array(ClaimText).max(20)])
 const Claims = z
   .record(z.string().regex(/^[a-z][a-z0-9_]{0,39}$/), Claim)
   .refine((claims) => Object.keys(claims).length <= MOST_CLAIMS)
@@ -29,6 +32,7 @@ const Denied = z.strictObject({
     .min(1)
     .max(200)
     .regex(/^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$/u)
+    .refine(isStorable)
     .optional(),
 })
 export type Said = z.infer<typeof Allowed> | z.infer<typeof Denied>

@@ -42,7 +42,12 @@ export async function askHook(
 ): Promise<Asked> {
   const asked_from = Date.now()
   const ended = (rest: Omit<Asked, 'duration_ms'>): Asked => ({ ...rest, duration_ms: Math.max(0, Date.now() - asked_from) })
-  const secrets = await openSecrets(config, realm.id, hook, secretOf)
+  // A key of the ring that is gone is a failure of the hook: `on_failure` decides, and whoever may mend a closed one comes in.
+  const secrets = await openSecrets(config, realm.id, hook, secretOf).catch((cause) => {
+    log('hook not asked', { tenant: realm.subdomain, hook: hook.id, error: String(cause) })
+    return null
+  })
+  if (!secrets) return ended({ said: null, status: null, error: 'the message could not be made' })
   const message = {
     id: `hook_${crypto.randomUUID()}`,
     type: hook.act,

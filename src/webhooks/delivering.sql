@@ -124,7 +124,7 @@ begin
       set is_paused = true, paused_because = case when results -> -1 ->> 'status' = '410' then 'gone' else 'failing' end
       where x.id = w.id;
       perform access.notify(
-        a.id, 'webhook_paused', jsonb_build_object('host', substring(w.url from '^https?://([^/?#]*)')), null,
+        a.id, 'webhook_paused', jsonb_build_object('host', substring(w.url from '(?i)^https?://([^/?#]*)')), null,
         'webhook', w.id::text)
       from access.administrators() a (id)
       where not w.is_paused;

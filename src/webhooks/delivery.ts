@@ -8,7 +8,7 @@ import type { Config } from '../kernel/config.ts'
 import { type Realm, RUNG } from '../kernel/context.ts'
 import { batch } from '../kernel/db.ts'
 import { log } from '../kernel/log.ts'
-import { type Message, openSecrets, type Sent, send, type Target } from './sending.ts'
+import { type Message, openSecrets, type Sent, send, type Target, UNMADE } from './sending.ts'
 
 /** An invocation of a Worker has six connections, and some are for the databases. */
 const AT_ONCE = 4
@@ -55,16 +55,8 @@ export async function deliverEvents(
   return accepted
 }
 
-/** Of a webhook whose messages cannot be made: its secret cannot be opened, or a page is more than a database answers. */
-const UNMADE = {
-  type: 'webhook.failed',
-  seq: null,
-  event_id: null,
-  is_delivered: false,
-  status: null,
-  error: 'the message could not be made',
-  duration_ms: 0,
-}
+/** As an attempt of no event. */
+const NOTHING_MADE = { ...UNMADE, type: 'webhook.failed', seq: null, event_id: null }
 
 /** Sends to one webhook, in order, up to the first that is not accepted. Never fails: the webhook then waits as after any failure. */
 async function deliverTo(
@@ -76,7 +68,7 @@ async function deliverTo(
   ring: Ring,
 ): Promise<number> {
   const isOver = () => Date.now() >= until || left.messages <= 0
-  const goOn = (results: (Result | typeof UNMADE)[], reached: number, is_last: boolean) =>
+  const goOn = (results: (Result | typeof NOTHING_MADE)[], reached: number, is_last: boolean) =>
     ask(
       realm,
       ring,
@@ -103,7 +95,7 @@ async function deliverTo(
     }
   } catch (error) {
     log('events not delivered', { tenant: realm.subdomain, webhook: claimed.id, error: String(error) })
-    await goOn([UNMADE], 0, true).catch(() => null)
+    await goOn([NOTHING_MADE], 0, true).catch(() => null)
   }
   return accepted
 }

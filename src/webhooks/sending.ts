@@ -19,12 +19,15 @@ export type Target = { id: string; url: string; secrets: string[] }
 export type Message = { id: string; type: string; at: string; text: string }
 export type Sent = { is_delivered: boolean; status: number | null; error: string | null; duration_ms: number }
 
+/** What became of a message that cannot be made: its secret cannot be opened, or a page is more than a database answers. */
+export const UNMADE: Sent = { is_delivered: false, status: null, error: 'the message could not be made', duration_ms: 0 }
+
 /** A receiver on the machine of a local start. Every other spelling of that machine is refused there as in production. */
 const LOCAL_RECEIVER = /^http:\/\/(([a-z0-9-]+\.)*localhost|127\.0\.0\.1|\[::1\]):\d+(\/|\?|$)/
 
 /** Why an address is none that messages are sent to, in words for the caller; null: it is one. */
 export function faultOfTarget(config: Config, url: string): string | null {
-  const is_local = config.ENVIRONMENT === 'local' && LOCAL_RECEIVER.test(url)
+  const is_local = config.ENVIRONMENT === 'local' && LOCAL_RECEIVER.test(url) && URL.canParse(url)
   if (!is_local) return faultOfUrl({ ...config, ENVIRONMENT: 'production' }, url)
   const [port, own] = [new URL(url), config.BASE_URL].map(({ port, protocol }) => port || (protocol === 'https:' ? '443' : '80'))
   return port === own ? 'is an address of this service' : faultOfUrl(config, url)

@@ -61,8 +61,11 @@ begin
     insert into freehold.webhook_progress (webhook_id, delivered_seq)
     values (new.id, access.newest_seq());
   elsif old.is_paused and not new.is_paused or new.url <> old.url then
+    -- Whoever sends to the former address loses the lease: what it would send from now on would never come to the new one.
     update freehold.webhook_progress p
-    set failures = 0, failing_since = null, next_at = now()
+    set failures = 0, failing_since = null, next_at = now(),
+      lease = case when new.url = old.url then p.lease end,
+      leased_until = case when new.url = old.url then p.leased_until end
     where p.webhook_id = new.id;
   end if;
   return null;

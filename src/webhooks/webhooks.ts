@@ -10,7 +10,7 @@ import { paged, pageOf, readCursor } from '../kernel/cursor.ts'
 import { encrypt } from '../kernel/keyring.ts'
 import { invalid, Problem } from '../kernel/problem.ts'
 import { matches, rfc3339, rowsOf, unchanged } from '../kernel/wire.ts'
-import { faultOfTarget, openSecrets, secretOf, send, type Target } from './sending.ts'
+import { faultOfTarget, openSecrets, secretOf, send, type Target, UNMADE } from './sending.ts'
 import { newKeyPair, newSecret } from './signing.ts'
 
 const Kind = z
@@ -198,7 +198,8 @@ export async function testWebhook(ctx: Ctx, id: string): Promise<z.infer<typeof 
   )
   const target = { id, ...rowsOf<{ target: Omit<Target, 'id'> }>(begun)[0]?.target } as Target
   const message = { id: `test_${crypto.randomUUID()}`, type: 'webhook.test', at: new Date().toISOString(), text: '{"v":1}' }
-  const sent = await send(ctx.config, target.url, await openSecrets(ctx.config, ctx.realm.id, target), message)
+  const secrets = await openSecrets(ctx.config, ctx.realm.id, target).catch(() => null)
+  const sent = secrets ? await send(ctx.config, target.url, secrets, message) : UNMADE
   const result = JSON.stringify({ ...sent, type: message.type })
   await ctx.run(ctx.db.execute(sql`select access.end_webhook_test(${id}::uuid, ${result}::jsonb)`))
   return sent

@@ -13,7 +13,7 @@ import { call } from '../support/people.ts'
 import { expectProblem } from '../support/refusal.ts'
 import { tokenOf } from '../support/sessions.ts'
 import { copyTenant } from '../support/tenants.ts'
-import { verified } from '../webhooks/receiver.ts'
+import { makeReceiver, verified } from '../webhooks/receiver.ts'
 import { addHook, ask, makeHook, tripsOf } from './cast.ts'
 
 const AT = 'hook-asked'
@@ -138,6 +138,33 @@ describe('a login', () => {
     expect(entered.status).toBe(200)
     expect(decodeJwt(entered.body.access_token)).not.toHaveProperty('ext')
     expect((await entries('HOOK_FAILED'))[0]).toMatchObject({ user_id: ann.id })
+  })
+
+  it.each([
+    ['a claim with NUL', '{"decision":"allow","claims":{"a":"\\u0000"}}'],
+    ['a claim with half of a surrogate pair', '{"decision":"allow","claims":{"a":["\\ud800"]}}'],
+    ['a reason with half of a surrogate pair', '{"decision":"deny","reason":"No\\udc00"}'],
+  ])('whose hook answers what no database stores, %s, goes on as after any failure', async (_, body) => {
+    const hook = await makeReceiver({ body })
+    const { id } = await addHook(AT, admin, 'login', hook.url, { on_failure: 'open' })
+    expect((await login(ann)).status).toBe(200)
+    await call(AT, `/api/v1/hooks/${id}`, { token: admin, method: 'PATCH', body: { on_failure: 'closed' } })
+    expectProblem(await login(ann), 403, 'denied_by_hook')
+    expect((await login(head)).status).toBe(200)
+  })
+
+  it('whose hook has a secret that cannot be opened goes on as after any failure', async () => {
+    const hook = await makeHook()
+    const { id } = await addHook(AT, admin, 'login', hook.url, { on_failure: 'open' })
+    await realm.asOwner(sql`update freehold.hooks set secret_encrypted = 'not a secret' where id = ${id}`)
+    expect((await login(ann)).status).toBe(200)
+    expect((await entries('HOOK_FAILED'))[0]).toMatchObject({ user_id: ann.id, resource_id: id })
+    const test = await call(AT, `/api/v1/hooks/${id}/test`, { token: admin, method: 'POST' })
+    expect([test.status, test.body]).toMatchObject([200, { decision: null, error: 'the message could not be made' }])
+    await call(AT, `/api/v1/hooks/${id}`, { token: admin, method: 'PATCH', body: { on_failure: 'closed' } })
+    expectProblem(await login(ann), 403, 'denied_by_hook')
+    expect((await login(head)).status).toBe(200)
+    expect(await hook.asked()).toEqual([])
   })
 
   it('holds no connection and no transaction of the tenant while its hook thinks', async () => {

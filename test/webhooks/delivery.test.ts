@@ -255,6 +255,49 @@ describe('delivery', () => {
     await clear()
   })
 
+  it('goes to another address from the moment on at which it has one: what happens afterwards comes there, and not to the former', async () => {
+    const [former, next] = [await makeReceiver({ delay_ms: 500 }), await makeReceiver()]
+    const { id } = await addWebhook(AT, admin, former.url, { kinds: ['custom.*'] })
+    await recordMany(6)
+    await numbered()
+    const sending = deliver()
+    await until(async () => (await samplesIn(former)).length > 0)
+    const moved = await call(AT, `${PATH}/${id}`, { token: admin, method: 'PATCH', body: { url: next.url } })
+    expect(moved.status).toBe(200)
+    await realm.asOwner(sql`select access.record('AFTERWARDS', 'take', 'sample', '1', null, null)`)
+    await numbered()
+    const types = async (receiver: Receiver) => (await receiver.messages()).map(({ type }) => type)
+    await until(async () => {
+      await deliver()
+      return [...(await types(former)), ...(await types(next))].includes('custom.afterwards')
+    })
+    await sending
+    expect(await types(former)).not.toContain('custom.afterwards')
+    expect(await types(next)).toContain('custom.afterwards')
+    // Nothing is left out between the two.
+    const both = [...(await former.messages()), ...(await next.messages())]
+    expect(new Set(both.map(({ event }) => event.seq)).size).toBe(7)
+    await clear()
+  })
+
+  it('that its former address refuses with 410, after it has another one, does not pause the webhook', async () => {
+    const [former, next] = [await makeReceiver({ delay_ms: 1_500, status: 410 }), await makeReceiver()]
+    const { id } = await addWebhook(AT, admin, former.url, { kinds: ['custom.*'] })
+    await recordMany(1)
+    await numbered()
+    const sending = deliver()
+    await until(async () => (await samplesIn(former)).length > 0)
+    await call(AT, `${PATH}/${id}`, { token: admin, method: 'PATCH', body: { url: next.url } })
+    await sending
+    // Whichever sender had it, it has its answer by now.
+    await until(async () =>
+      (await call(AT, `${PATH}/${id}/deliveries`, { token: admin })).body.data.some((d: any) => d.status === 410),
+    )
+    const { body } = await call(AT, `${PATH}/${id}`, { token: admin })
+    expect(body).toMatchObject({ is_paused: false, paused_because: null })
+    await clear()
+  })
+
   it('pauses a webhook after three days of failures, or when its receiver is gone, and goes on when asked to', async () => {
     const [failing, gone] = [await makeReceiver({ status: 500 }), await makeReceiver({ status: 410 })]
     const [one, two] = [
@@ -287,6 +330,25 @@ describe('delivery', () => {
       (await call(AT, `${PATH}/${one.id}`, { token: admin, method: 'PATCH', body: { is_paused: false } })).body,
     ).toMatchObject({ paused_because: null })
     await until(async () => (await samplesIn(failing)).length >= before + 3)
+    await clear()
+  })
+
+  it('that pauses a webhook says of which host, however its scheme is written', async () => {
+    const { id } = await addWebhook(AT, admin, 'HTTPS://hooks.acme.example/in', { is_paused: true })
+    const lease = crypto.randomUUID()
+    // A lease before it goes on, so that no other sender takes it.
+    await realm.asOwner(
+      sql`update freehold.webhook_progress set lease = ${lease}, leased_until = now() + interval '1 minute' where webhook_id = ${id}`,
+      sql`update freehold.webhooks set is_paused = false where id = ${id}`,
+    )
+    const key = sql`${realm.id}, ${realm.system_key}`
+    const gone = JSON.stringify([{ type: 'a.b', is_delivered: false, status: 410, duration_ms: 1 }])
+    await realm.asOwner(
+      sql`select access.continue_webhook(${key}, ${id}::uuid, ${lease}::uuid, ${gone}::jsonb, 0::bigint, true) as page`,
+    )
+    const { body } = await call(AT, '/api/v1/notifications', { token: admin })
+    const told = body.data.find(({ resource }: any) => resource?.id === id)
+    expect(told).toMatchObject({ event: 'webhook_paused', params: { host: 'hooks.acme.example' } })
     await clear()
   })
 })

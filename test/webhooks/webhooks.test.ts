@@ -108,6 +108,7 @@ describe('a webhook', () => {
       'https://127.0.0.1:9/',
       'https://localhost/',
       'https://[::1]/',
+      'http://127.0.0.1:99999/',
     ])
       expectProblem(await call(AT, PATH, { token: admin, body: { url } }), 400, 'invalid_request')
     // In production nothing of this machine is a receiver.
@@ -127,6 +128,15 @@ describe('a webhook', () => {
     expect(faultOfTarget(production, AWAY)).toBeNull()
     const { id } = await addWebhook(AT, admin, AWAY)
     expectProblem(await patch(id, { url: 'https://10.0.0.1/' }), 400, 'invalid_request')
+  })
+
+  it('whose secret cannot be opened says so of a test, and the attempt is on record', async () => {
+    const { id } = await addWebhook(AT, admin, AWAY, { is_paused: true })
+    await realm.asOwner(sql`update freehold.webhooks set secret_encrypted = 'not a secret' where id = ${id}`)
+    const failed = { is_delivered: false, status: null, error: 'the message could not be made', duration_ms: 0 }
+    const test = await post(id, 'test')
+    expect([test.status, test.body]).toEqual([200, failed])
+    expect((await call(AT, `${PATH}/${id}/deliveries`, { token: admin })).body.data[0]).toMatchObject(failed)
   })
 
   it('is refused with what is no type of event, too many of them, or what it does not know', async () => {
