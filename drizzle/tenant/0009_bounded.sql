@@ -6,6 +6,7 @@
 --   creates trigger audit_insert on freehold.notification_preferences
 --   creates trigger audit_update on freehold.notification_preferences
 --   creates trigger audit_delete on freehold.notification_preferences
+--   replaces function access.after_address_change
 --   replaces function access.answer_many
 --   replaces function access.event_resources
 --   replaces function access.read_events
@@ -230,6 +231,16 @@ language sql immutable
 return '{api_key,audience,competency,competency_type,delegation,delegation_permission,employee,external_identity,hook,logo,
   notification_preferences,organization,override,passkey,password,permission,provider,role,role_permission,session,
   tenant,unit,user,user_role,webhook}'::text[];
+--> statement-breakpoint
+-- It was mailed to an address that is not theirs any more, and may be again.
+create or replace function access.after_address_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.end_email_logins(new.id);
+  update freehold.login_challenges c set used_at = now()
+  where c.user_id = new.id and c.used_at is null and c.code_hash is not null;
+  return null;
+end $$;
 --> statement-breakpoint
 -- The events of a webhook behind a place, as text, because what is signed is what the database wrote, as many as a page
 -- holds; and how far they reach.
