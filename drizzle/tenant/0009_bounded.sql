@@ -10,6 +10,7 @@
 --   replaces function access.answer_many
 --   replaces function access.event_resources
 --   replaces function access.read_events
+--   replaces function access.refresh
 --   replaces function access.unmet_demands
 --   replaces function access.webhook_window
 --   drops function access.matrix_cells
@@ -195,6 +196,107 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       access.is_competent(subject, g.type_id, g.level, moment)
       and (l.delegator_id is null or access.is_competent(l.delegator_id, g.type_id, g.level, moment)))
 $$;
+--> statement-breakpoint
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive | unknown_audience}. `is_other`: the successor is
+-- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
+-- user is told `inactive` even though the session ended with the deactivation. `client` is the OAuth client that asks,
+-- which must be the one that logged in, if that one had a name; null: not asked. `audience` is the API that the access
+-- token is for; null: the tenant itself. The previous release sends neither, nor `other_successor`.
+create or replace function access.refresh(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  successor bytea,
+  request jsonb,
+  other_successor bytea default null,
+  client text default null,
+  audience text default null
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  r freehold.refresh_tokens;
+  next_link freehold.refresh_tokens;
+  s freehold.sessions;
+  u freehold.users;
+  is_foreign boolean;
+  is_unknown boolean;
+begin
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
+  select * into u from freehold.users x where x.id = s.user_id;
+  if s.id is null then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.is_present(u) then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+  then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.has_role(u.id) then
+    return jsonb_build_object('outcome', 'inactive');
+  end if;
+  -- Such a request uses no token up. It is refused below, because a replay is one whatever else is wrong with it.
+  is_foreign := coalesce(s.client_id <> client, false);
+  is_unknown := not access.is_audience(audience);
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+    and not is_foreign and not is_unknown
+  returning l.* into r;
+  if r.token_hash is not null then
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
+  else
+    select * into r from freehold.refresh_tokens l where l.token_hash = presented;
+    select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
+    if r.used_at is not null and (
+      r.successor_hash <> successor and r.successor_hash is distinct from other_successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '60 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    ) then
+      perform access.set_audit_actor(u.id, u.username, request);
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
+      return jsonb_build_object('outcome', 'reused');
+    end if;
+    -- Of many at once that are too risky the first ended the session: the others are told of once, with it.
+    if exists (select from freehold.sessions x where x.id = s.id and x.ended_at is not null) then
+      return access.refused_refresh(u, s.id, request);
+    end if;
+  end if;
+  if is_unknown and not is_foreign then
+    perform access.refused_refresh(u, s.id, request);
+    return jsonb_build_object('outcome', 'unknown_audience');
+  elsif is_foreign or r.used_at is null then
+    return access.refused_refresh(u, s.id, request);
+  end if;
+  if access.refresh_is_stopped(u, t, s, request) then
+    update freehold.sessions x set ended_at = now(), ended_because = 'risk' where x.id = s.id and x.ended_at is null;
+    return jsonb_build_object('outcome', 'invalid');
+  end if;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
+  if s.id is null then
+    return access.refused_refresh(u, null, request);
+  end if;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'is_other', coalesce(r.successor_hash = other_successor, false)
+  );
+end $$;
 --> statement-breakpoint
 -- The first of a list of events, as many as have 1 MiB together, and at least one: each has up to 256 KiB of details, and who
 -- reads a page holds all of it.

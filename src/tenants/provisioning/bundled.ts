@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '98ced5af0ac6a0ea8e767828b3acb8fb0ff9dec1f9e5cf7a64a46275a78ea1ce')
+  assetText('drizzle/tenant/meta/fingerprint.json', '10a1558d0a7080cc6239b76c466188969ef66aae51f680ce093dd19b625303a1')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -24,5 +24,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
   listed('tenant/0008_watching', 'c3a07f48583b51153723fc969f7268b113eeafb99e7df92ad91ff2fbe1253d9d'),
-  listed('tenant/0009_bounded', '396550b76d5a49d5f7a1015a7a16934590a163dac8f7e1eda9bd255e52218df2'),
+  listed('tenant/0009_bounded', '6d2d03d7ef35c2ff5bc517206d5bd1a17fe78de1d6943d0347c460968cc8af92'),
 ]
