@@ -11,6 +11,7 @@
 --   replaces function access.event_resources
 --   replaces function access.read_events
 --   replaces function access.refresh
+--   replaces function access.set_notification_preferences
 --   replaces function access.unmet_demands
 --   replaces function access.webhook_window
 --   drops function access.matrix_cells
@@ -333,6 +334,34 @@ language sql immutable
 return '{api_key,audience,competency,competency_type,delegation,delegation_permission,employee,external_identity,hook,logo,
   notification_preferences,organization,override,passkey,password,permission,provider,role,role_permission,session,
   tenant,unit,user,user_role,webhook}'::text[];
+--> statement-breakpoint
+create or replace function access.set_notification_preferences(wanted jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null then
+    return null;
+  end if;
+  -- What is no choice would undo whatever tells this person of something. The Worker lets none through.
+  if exists (select from jsonb_each(wanted) k where coalesce(
+      jsonb_typeof(k.value -> 'in_app') <> 'boolean' or k.value ->> 'mail' not in ('now', 'digest', 'off'), true)) then
+    raise exception using errcode = '22023', message = 'These are no preferences.';
+  end if;
+  insert into freehold.notification_preferences as p (user_id, kinds) values (access.principal(), wanted)
+  on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
+  -- What waits for a mail that is not wanted any more is not mailed, but what is mailed whatever is chosen (access.notify).
+  with waiting as (
+    select n.id
+    from freehold.notifications n
+    where n.user_id = access.principal()
+      and n.mail is not null
+      and access.notification_preferences() -> n.kind ->> 'mail' = 'off'
+      and n.event not in ('suspicious_activity', 'login_refused')
+    order by n.id
+    for update
+  )
+  update freehold.notifications n set mail = null from waiting w where n.id = w.id;
+  return access.notification_preferences();
+end $$;
 --> statement-breakpoint
 -- It was mailed to an address that is not theirs any more, and may be again.
 create or replace function access.after_address_change() returns trigger

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '10a1558d0a7080cc6239b76c466188969ef66aae51f680ce093dd19b625303a1')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'd6485b0708b552a046e5f16b581d1756342eba60b1e4e9df38870d8ffc7b5bbc')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -24,5 +24,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
   listed('tenant/0008_watching', 'c3a07f48583b51153723fc969f7268b113eeafb99e7df92ad91ff2fbe1253d9d'),
-  listed('tenant/0009_bounded', '6d2d03d7ef35c2ff5bc517206d5bd1a17fe78de1d6943d0347c460968cc8af92'),
+  listed('tenant/0009_bounded', '2eca833301c05e3261e2a02a0d4a5349e025075e7431923e3fc72c5d53af5f5d'),
 ]
