@@ -7,6 +7,7 @@
 --   creates trigger audit_insert on freehold.notification_preferences
 --   creates trigger audit_update on freehold.notification_preferences
 --   creates trigger audit_delete on freehold.notification_preferences
+--   replaces function access.after_address_change
 --   replaces function access.after_webhook
 --   replaces function access.answer_many
 --   replaces function access.continue_webhook
@@ -14,6 +15,8 @@
 --   replaces function access.finish_external_login
 --   replaces function access.new_external_user
 --   replaces function access.read_events
+--   replaces function access.refresh
+--   replaces function access.set_notification_preferences
 --   replaces function access.unmet_demands
 --   replaces function access.webhook_window
 --   drops function access.matrix_cells
@@ -200,6 +203,107 @@ language sql stable set search_path = pg_catalog, pg_temp as $$
       and (l.delegator_id is null or access.is_competent(l.delegator_id, g.type_id, g.level, moment)))
 $$;
 --> statement-breakpoint
+-- {outcome: ok, claims, is_other} | {outcome: invalid | reused | inactive | unknown_audience}. `is_other`: the successor is
+-- `other_successor`. Of several requests at once the first makes the successor, and the others find it. A deactivated
+-- user is told `inactive` even though the session ended with the deactivation. `client` is the OAuth client that asks,
+-- which must be the one that logged in, if that one had a name; null: not asked. `audience` is the API that the access
+-- token is for; null: the tenant itself. The previous release sends neither, nor `other_successor`.
+create or replace function access.refresh(
+  tenant_id uuid,
+  system_key text,
+  presented bytea,
+  successor bytea,
+  request jsonb,
+  other_successor bytea default null,
+  client text default null,
+  audience text default null
+) returns jsonb
+language plpgsql volatile security definer set plan_cache_mode = force_generic_plan set search_path = pg_catalog, pg_temp as $$
+declare
+  t freehold.tenant := access.check_system(tenant_id, system_key);
+  r freehold.refresh_tokens;
+  next_link freehold.refresh_tokens;
+  s freehold.sessions;
+  u freehold.users;
+  is_foreign boolean;
+  is_unknown boolean;
+begin
+  select x.* into s
+  from freehold.refresh_tokens l
+  join freehold.sessions x on x.id = l.session_id
+  where l.token_hash = presented;
+  select * into u from freehold.users x where x.id = s.user_id;
+  if s.id is null then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.is_present(u) then
+    return jsonb_build_object('outcome', 'inactive');
+  elsif s.ended_at is not null
+    or s.expires_at <= now()
+    or s.last_active_at <= now() - access.idle_limit(t)
+  then
+    return access.refused_refresh(u, s.id, request);
+  elsif not access.has_role(u.id) then
+    return jsonb_build_object('outcome', 'inactive');
+  end if;
+  -- Such a request uses no token up. It is refused below, because a replay is one whatever else is wrong with it.
+  is_foreign := coalesce(s.client_id <> client, false);
+  is_unknown := not access.is_audience(audience);
+  update freehold.refresh_tokens l
+  set used_at = clock_timestamp(), successor_hash = successor
+  where l.token_hash = presented and l.used_at is null and l.expires_at > now()
+    and not is_foreign and not is_unknown
+  returning l.* into r;
+  if r.token_hash is not null then
+    insert into freehold.refresh_tokens (token_hash, session_id, device, expires_at)
+    values (successor, s.id, request ->> 'agent', s.expires_at);
+  else
+    select * into r from freehold.refresh_tokens l where l.token_hash = presented;
+    select * into next_link from freehold.refresh_tokens l where l.token_hash = r.successor_hash;
+    if r.used_at is not null and (
+      r.successor_hash <> successor and r.successor_hash is distinct from other_successor
+      or next_link.used_at is not null
+      or r.used_at < clock_timestamp() - interval '60 seconds'
+      or next_link.device is distinct from request ->> 'agent'
+    ) then
+      perform access.set_audit_actor(u.id, u.username, request);
+      update freehold.sessions x
+      set ended_at = now(), ended_because = 'refresh_reused'
+      where x.id = s.id and x.ended_at is null;
+      perform access.record(
+        'SUSPICIOUS_ACTIVITY', 'refresh', 'session', s.id::text,
+        null, jsonb_build_object('reason', 'refresh_reused'), 80
+      );
+      return jsonb_build_object('outcome', 'reused');
+    end if;
+    -- Of many at once that are too risky the first ended the session: the others are told of once, with it.
+    if exists (select from freehold.sessions x where x.id = s.id and x.ended_at is not null) then
+      return access.refused_refresh(u, s.id, request);
+    end if;
+  end if;
+  if is_unknown and not is_foreign then
+    perform access.refused_refresh(u, s.id, request);
+    return jsonb_build_object('outcome', 'unknown_audience');
+  elsif is_foreign or r.used_at is null then
+    return access.refused_refresh(u, s.id, request);
+  end if;
+  if access.refresh_is_stopped(u, t, s, request) then
+    update freehold.sessions x set ended_at = now(), ended_because = 'risk' where x.id = s.id and x.ended_at is null;
+    return jsonb_build_object('outcome', 'invalid');
+  end if;
+  -- The session may have ended while this waited for the token's row.
+  update freehold.sessions x set last_active_at = now()
+  where x.id = s.id and x.ended_at is null
+  returning x.* into s;
+  if s.id is null then
+    return access.refused_refresh(u, null, request);
+  end if;
+  return jsonb_build_object(
+    'outcome', 'ok',
+    'claims', access.token_claims(u, s, t, audience),
+    'is_other', coalesce(r.successor_hash = other_successor, false)
+  );
+end $$;
+--> statement-breakpoint
 -- The first of a list of events, as many as have 1 MiB together, and at least one: each has up to 256 KiB of details, and who
 -- reads a page holds all of it.
 create or replace function access.first_mebibyte(events jsonb) returns jsonb
@@ -370,6 +474,44 @@ begin
     'USER_REGISTERED', 'create', 'user', u.id::text, null,
     jsonb_build_object('email', u.email, 'role', u.role, 'provider', p.name));
   user_id := u.id;
+end $$;
+--> statement-breakpoint
+create or replace function access.set_notification_preferences(wanted jsonb) returns jsonb
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if access.principal() is null then
+    return null;
+  end if;
+  -- What is no choice would undo whatever tells this person of something. The Worker lets none through.
+  if exists (select from jsonb_each(wanted) k where coalesce(
+      jsonb_typeof(k.value -> 'in_app') <> 'boolean' or k.value ->> 'mail' not in ('now', 'digest', 'off'), true)) then
+    raise exception using errcode = '22023', message = 'These are no preferences.';
+  end if;
+  insert into freehold.notification_preferences as p (user_id, kinds) values (access.principal(), wanted)
+  on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
+  -- What waits for a mail that is not wanted any more is not mailed, but what is mailed whatever is chosen (access.notify).
+  with waiting as (
+    select n.id
+    from freehold.notifications n
+    where n.user_id = access.principal()
+      and n.mail is not null
+      and access.notification_preferences() -> n.kind ->> 'mail' = 'off'
+      and n.event not in ('suspicious_activity', 'login_refused')
+    order by n.id
+    for update
+  )
+  update freehold.notifications n set mail = null from waiting w where n.id = w.id;
+  return access.notification_preferences();
+end $$;
+--> statement-breakpoint
+-- It was mailed to an address that is not theirs any more, and may be again.
+create or replace function access.after_address_change() returns trigger
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform access.end_email_logins(new.id);
+  update freehold.login_challenges c set used_at = now()
+  where c.user_id = new.id and c.used_at is null and c.code_hash is not null;
+  return null;
 end $$;
 --> statement-breakpoint
 -- Records what was sent under a lease, moves the webhook to `reached`, and returns what comes next, {reached, events:

@@ -84,6 +84,10 @@ begin
       );
       return jsonb_build_object('outcome', 'reused');
     end if;
+    -- Of many at once that are too risky the first ended the session: the others are told of once, with it.
+    if exists (select from freehold.sessions x where x.id = s.id and x.ended_at is not null) then
+      return access.refused_refresh(u, s.id, request);
+    end if;
   end if;
   if is_unknown and not is_foreign then
     perform access.refused_refresh(u, s.id, request);

@@ -45,7 +45,8 @@ export async function followBell<T extends { id: string; created_at: string }>(
     bell.leave()
     throw error
   })
-  const state = { had, unread: -1 }
+  // Nobody had what is to come: a stream that looked from there would show nothing.
+  const state = { had: had.since !== null && had.since > first.now ? { since: null, ids: [] as string[] } : had, unread: -1 }
   /** When each was written that this stream has shown, and that may be found again. */
   const sent = new Map(had.ids.map((id) => [id, Number.POSITIVE_INFINITY]))
 
@@ -151,8 +152,14 @@ const idOf = ({ since, ids }: Had) => [since, ...ids].join('_')
 
 function hadBy(said: string | undefined): Had {
   const [since = '', ...ids] = said?.split('_') ?? []
-  const is_moment = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z$/.test(since) && !Number.isNaN(Date.parse(since))
+  const is_moment = /^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3,6}Z$/.test(since) && isDay(since)
   return is_moment ? { since, ids: ids.filter((id) => /^[0-9a-f]{8}$/.test(id)).slice(-MOST_NAMED) } : { since: null, ids: [] }
+}
+
+/** February 30 is March 2 to JavaScript, and no day to Postgres. */
+function isDay(said: string): boolean {
+  const at = new Date(said)
+  return !Number.isNaN(at.getTime()) && at.toISOString().startsWith(said.slice(0, 10))
 }
 
 /** What the reader was not to be shown, because it was there before they came, they are not shown later. */

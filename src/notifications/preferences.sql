@@ -40,6 +40,18 @@ begin
   end if;
   insert into freehold.notification_preferences as p (user_id, kinds) values (access.principal(), wanted)
   on conflict (user_id) do update set kinds = excluded.kinds, updated_at = now();
+  -- What waits for a mail that is not wanted any more is not mailed, but what is mailed whatever is chosen (access.notify).
+  with waiting as (
+    select n.id
+    from freehold.notifications n
+    where n.user_id = access.principal()
+      and n.mail is not null
+      and access.notification_preferences() -> n.kind ->> 'mail' = 'off'
+      and n.event not in ('suspicious_activity', 'login_refused')
+    order by n.id
+    for update
+  )
+  update freehold.notifications n set mail = null from waiting w where n.id = w.id;
   return access.notification_preferences();
 end $$;
 

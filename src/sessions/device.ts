@@ -35,6 +35,7 @@ const within = (value: unknown, most: number) => {
   const n = typeof value === 'string' && value.trim() ? Number(value) : value
   return typeof n === 'number' && Math.abs(n) <= most ? n : null
 }
+const whole = (n: number | null) => (Number.isInteger(n) ? n : null)
 
 /**
  * The location of a request, as far as Cloudflare knows it: the only place that reads it. Threat: whoever says themselves where they are
@@ -49,6 +50,6 @@ export function locationOf({ cf, headers }: Request, { ENVIRONMENT }: Pick<Confi
     country: text(country),
     latitude: within(latitude, 90),
     longitude: within(longitude, 180),
-    asn: within(asn, 2 ** 32),
+    asn: whole(within(asn, 2 ** 32)),
   }
 }

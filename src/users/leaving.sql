@@ -103,6 +103,8 @@ create function access.after_address_change() returns trigger
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
 begin
   perform access.end_email_logins(new.id);
+  update freehold.login_challenges c set used_at = now()
+  where c.user_id = new.id and c.used_at is null and c.code_hash is not null;
   return null;
 end $$;
 

@@ -63,6 +63,19 @@ describe('a mail', () => {
     expect([(await mailsOf(off)).length, (await mailsOf(gone)).length]).toEqual([0, 0])
   })
 
+  it('is not sent to who chose none while it waited, but where it protects their account', async () => {
+    const [who, told] = [await newcomer(), await newcomer()]
+    for (const each of [who, told]) {
+      await prefer(each, { competency: NOW })
+      await tell(each)
+    }
+    await tell(told, 'suspicious_activity', { reasons: 'new_country' })
+    for (const each of [who, told]) await prefer(each, { competency: { in_app: true, mail: 'off' } })
+    await mailNow()
+    expect(await mailsOf(who)).toEqual([])
+    expect((await mailsOf(told)).map(({ data }) => data.items)).toMatchObject([[{ event: 'suspicious_activity' }]])
+  })
+
   it('of who was deactivated keeps nobody behind them waiting, and the tenant is not due for it', async () => {
     await here.realm.asOwner(sql`update freehold.notifications set mail = null`)
     const [gone, who] = [await newcomer(), await newcomer()]

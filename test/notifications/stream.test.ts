@@ -20,6 +20,8 @@ const AT = 'streamed'
 const PATH = '/api/v1/notifications/stream'
 let here: Cast
 let people = 0
+/** Moments to JavaScript, and none to Postgres. */
+const NO_DAYS = ['0000-01-01T00:00:00.000Z', '2026-02-30T00:00:00.000Z']
 const opened: { cancel: () => Promise<unknown> }[] = []
 
 beforeAll(async () => {
@@ -202,12 +204,28 @@ describe('the stream', () => {
 
   it('takes no harm from what a client invents as its last event', async () => {
     const who = await newcomer()
-    for (const id of ['x', '2026-13-99T99:99:99.000Z', "2026-01-01T00:00:00.000Z_'--", '_'.repeat(5_000), '9999-99-99']) {
+    for (const id of [
+      'x',
+      '2026-13-99T99:99:99.000Z',
+      "2026-01-01T00:00:00.000Z_'--",
+      '_'.repeat(5_000),
+      '9999-99-99',
+      ...NO_DAYS,
+    ]) {
       const stream = await listen(who.token, { 'Last-Event-ID': id })
       expect((await stream.next())?.event).toBe('unread')
       await stream.cancel()
     }
   })
+
+  it('shows what comes, though the last event is said to be of a day to come', async () => {
+    const who = await newcomer()
+    const stream = await listen(who.token, { 'Last-Event-ID': '9999-12-31T23:59:59.999999Z' })
+    expect((await stream.next())?.event).toBe('unread')
+    await tell(who, 'now')
+    await here.ask('/notifications/read-all', { method: 'POST', token: who.token })
+    expect(await stream.next()).toMatchObject({ event: 'notification', data: { params: { competency: 'now' } } })
+  }, 10_000)
 })
 
 /** The same in this isolate, where time passes as it is told. */

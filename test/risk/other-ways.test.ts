@@ -143,6 +143,9 @@ describe('refuse', () => {
   const told = async ({ id }: { id: string }) =>
     realm.asOwner(sql`select event, mail from freehold.notifications where user_id = ${id} and event = 'login_refused'`)
 
+  const usernameOf = async ({ id }: { id: string }) =>
+    (await realm.asOwner(sql`select username from freehold.users where id = ${id}::uuid`))[0]?.username
+
   /** Whatever the way: as a proof that is wrong, and the audit and the user know better. */
   async function expectAlike(who: { id: string }, right: () => Promise<Answer>, wrong: () => Promise<Answer>) {
     const [refused, asWrong] = [await right(), await wrong()]
@@ -155,6 +158,11 @@ describe('refuse', () => {
     expect(await told(who)).toEqual([{ event: 'login_refused', mail: 'now' }])
     const sessions = await realm.asOwner(sql`select 1 from freehold.sessions where user_id = ${who.id} and country = 'NO'`)
     expect(sessions).toEqual([])
+    const { data } = (await call(AT, '/api/v1/notifications', { token: await tokenOf(realm, await usernameOf(who)) })).body
+    const { text } = data.find(({ event }: { event: string }) => event === 'login_refused')
+    // Whatever it was: somebody whose passkey was stolen is not sent to look after a password.
+    expect(text).not.toContain('with the right password')
+    expect(text).toContain('The password, passkey, code or token was right.')
   }
 
   it('of a passkey is answered as one that is not right', async () => {

@@ -73,6 +73,24 @@ describe('step_up', () => {
     expectProblem(await verify({ mfa_token: ofBea, email_code }), 401, 'invalid_credentials')
   })
 
+  it('takes no code that was mailed to an address which is not theirs any more', async () => {
+    const mia = await known('mia-stopped')
+    const { mfa_token } = (await enter(AT, mia, OSLO)).body
+    const email_code = await codeIn(mia)
+    await realm.asOwner(sql`update freehold.users set email = 'mia-moved@people.test' where id = ${mia.id}`)
+    expectProblem(await verify({ mfa_token, email_code }), 401, 'invalid_credentials')
+    expectProblem(await call(AT, '/api/v1/auth/mfa/resend', { body: { mfa_token } }), 401, 'invalid_credentials')
+    // A second factor is not in the mailbox: it goes on.
+    const ned = await protectedPerson(realm, 'ned-stopped')
+    await realm.asOwner(
+      sql`update freehold.totp_factors set last_step = 0 where user_id = ${ned.id}`,
+      sql`update freehold.users set email = 'ned-moved@people.test' where id = ${ned.id}`,
+    )
+    const token = await challengeOf(AT, ned)
+    await realm.asOwner(sql`update freehold.users set email = 'ned-moved-2@people.test' where id = ${ned.id}`)
+    expect((await verify({ mfa_token: token, code: codeOf(ned.secret) })).status).toBe(200)
+  })
+
   it('of twenty at once with the code lets one in', async () => {
     const dov = await known('dov-stopped')
     const { mfa_token } = (await enter(AT, dov, OSLO)).body

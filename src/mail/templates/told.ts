@@ -46,7 +46,7 @@ const EN = {
   ],
   login_refused: [
     'A login to your account was refused',
-    'A login to your account with the right password was refused, because it was unusual: {reasons}. If that was you, try again from a device or place that you used before. If not, change your password.',
+    'A login to your account, or its renewal, was refused because it was unusual: {reasons}. The password, passkey, code or token was right. If that was you, try again from a device or place that you used before. If not, change your password and check your passkeys.',
   ],
   competency_expires: ['A competency expires soon', '{competency} expires on {expires_at}.'],
   competency_expired: ['A competency has expired', '{competency} expired on {expires_at}.'],
@@ -113,7 +113,7 @@ const ES: Record<ToldEvent, readonly [string, string]> = {
   ],
   login_refused: [
     'Se rechazó un acceso a tu cuenta',
-    'Se rechazó un acceso a tu cuenta con la contraseña correcta, porque era inusual: {reasons}. Si fuiste tú, inténtalo desde un dispositivo o lugar que ya hayas usado. Si no, cambia tu contraseña.',
+    'Se rechazó un acceso a tu cuenta, o su renovación, porque era inusual: {reasons}. La contraseña, la llave de acceso, el código o el token eran correctos. Si fuiste tú, inténtalo desde un dispositivo o lugar que ya hayas usado. Si no, cambia tu contraseña y revisa tus llaves de acceso.',
   ],
   competency_expires: ['Una competencia caduca pronto', '{competency} caduca el {expires_at}.'],
   competency_expired: ['Una competencia ha caducado', '{competency} caducó el {expires_at}.'],

@@ -10,7 +10,7 @@ const listed = (name: string, checksum: string): Migration => ({
 
 /** What all migrations make of a tenant’s database, as `unpack` reads it (migration/fingerprint.ts). */
 export const tenantFingerprint = (): Promise<string> =>
-  assetText('drizzle/tenant/meta/fingerprint.json', '6c4f34df5c8f947f7b7bd44470d00ff4886a0d95726bcfff0e72320872e436f1')
+  assetText('drizzle/tenant/meta/fingerprint.json', 'ee782167da10b9c88af3f5bf639d671524ad7dec1c2152d3bf72750e9ad9f112')
 
 /** The migrations of a tenant’s database, in order. */
 export const tenantMigrations: Migration[] = [
@@ -24,5 +24,5 @@ export const tenantMigrations: Migration[] = [
   listed('tenant/0006_people', '14f769987f0e06fdad5a0a71127abf2aa41d3dd6ed3892995ffcefe8307734a2'),
   listed('tenant/0007_members', '259c40fe17cd6057a306c05ba5c5f9a5ff02dd6297dd045f7aebcfbb88acc6b2'),
   listed('tenant/0008_watching', 'c3a07f48583b51153723fc969f7268b113eeafb99e7df92ad91ff2fbe1253d9d'),
-  listed('tenant/0009_bounded', 'dd9720bb53bce0f15148b5614f53a3070695ebabefe91a22c68a322b2398bdcf'),
+  listed('tenant/0009_bounded', '82c14e58d2d6f235a190f8e6277762bafb272323f8cc419446afe5946be45b16'),
 ]
