@@ -108,7 +108,8 @@ const Body = z.looseObject({ type: z.string(), data: z.unknown() })
 /** The events of a line. A message of a test has none. */
 function eventsOf(line: string, number: number): Kept[] {
   try {
-    const parsed = parseExactly(line)
+    // Many programs begin a file with a byte order mark.
+    const parsed = parseExactly(number === 1 ? line.replace(/^\uFEFF/, '') : line)
     const body = Body.safeParse(parsed)
     if (body.success && body.data.type === 'webhook.test') return []
     const data = (parsed as { data?: unknown }).data ?? parsed

@@ -132,9 +132,10 @@ describe('what a receiver kept', () => {
     expect(piped.stdout).toMatch(/^Intact: (\d+) events from 1 to \1; \1 under \d+ checkpoints are proven/)
   })
 
-  it('is intact beside the checkpoints of the tenant, as events and as pages of the feed, too', async () => {
+  it('is intact beside the checkpoints of the tenant, as events, as pages of the feed, and in the form that Windows gives files', async () => {
     const events = ordered().map((line) => line.slice(line.indexOf('"data":') + 7, -1))
-    for (const content of [ordered(), events, [`{"data": [${events}], "next_after": 9}`]])
+    const marked = ordered().map((line, i) => `${i ? '' : '\u{feff}'}${line}\r`)
+    for (const content of [ordered(), events, [`{"data": [${events}], "next_after": 9}`], marked])
       expect(await verdict(content, 'demo', '--after', '0')).toMatchObject({ code: 0, events: events.length, kinds: [] })
   })
 
