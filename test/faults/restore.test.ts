@@ -54,6 +54,25 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
   const ids = await users()
   const key = (await api('/api-keys', { name: 'robot', permissions: ['user:read'] })).body
   const kept = (await api('/api-keys', { name: 'other', permissions: ['user:read'] })).body
+  // Of a login that waits for its second factor, one that waits for a mailed code, and a notification that waits for the digest.
+  await here.asOwner(
+    sql`insert into freehold.login_challenges (token_hash, user_id, guard, amr, expires_at)
+        values (sha256('waits'), ${ids.ann}, 'x', 'pwd', now() + interval '10 minutes')`,
+    sql`insert into freehold.email_logins (request_hash, link_hash, code_hash, user_id, target, expires_at)
+        values (sha256('request'), sha256('link'), sha256('code'), ${ids.ann}, 'login', now() + interval '10 minutes')`,
+    sql`select access.notify(${ids.ann}, 'competency_expired', '{"competency": "Welding"}')`,
+  )
+  const waiting = async () =>
+    (
+      await (
+        await databaseOf(name)
+      ).asOwner(
+        sql`select (select count(*) from freehold.login_challenges where used_at is null)::integer as challenges,
+              (select count(*) from freehold.email_logins where used_at is null)::integer as logins,
+              (select count(*) from freehold.notifications where mail is not null)::integer as mails`,
+      )
+    )[0]
+  expect(await waiting()).toEqual({ challenges: 1, logins: 1, mails: 1 })
   await checkpoint(name)
   const at = await mark(id)
   // Since then.
@@ -79,6 +98,7 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
 
   await restoreTo(id, name, point.id)
   expect(await peopleOf(name)).toEqual(['ann', 'ben', 'bo', 'cyd'])
+  expect(await waiting()).toEqual({ challenges: 0, logins: 0, mails: 0 })
   for (const token of [bo, late])
     expect((await call(name, '/api/v1/auth/me', { token })).body.code).toMatch(/session_ended|token_invalid/)
   const again = await login(name)

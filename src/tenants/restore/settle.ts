@@ -1,7 +1,7 @@
 /**
  * What a branch of an earlier moment must lose before it is the tenant's. Threat: going back gives somebody what was taken from them
  * meanwhile: a session that ended, a link that was mailed, a key that was revoked, a job that they left. So sessions and one-time
- * tokens end, and what was ended since stays so; mail that waited then is not sent again; keys are new ones. And the audit would
+ * tokens end, also of logins that wait for a code, and what was ended since stays so; mail that waited then is not sent again; keys are new ones. And the audit would
  * number two checkpoints alike: so a cut, which covers no entry, goes on behind the last number of the branch that is left. And a
  * limit would forget what was counted: so that goes along.
  */
@@ -62,6 +62,18 @@ const END_AGAIN = sql.raw(`do $$ declare subject uuid; begin
     end;
   end loop; end $$`)
 
+/** What waits for a code, a link or a mail. A branch of an older schema does not have all of these tables. */
+const END_WAITING = sql.raw(`do $$ begin
+  if to_regclass('freehold.login_challenges') is not null then
+    update freehold.login_challenges c set used_at = now() where c.used_at is null;
+  end if;
+  if to_regclass('freehold.email_logins') is not null then
+    update freehold.email_logins e set used_at = now() where e.used_at is null;
+  end if;
+  if to_regclass('freehold.notifications') is not null then
+    update freehold.notifications n set mail = null where n.mail is not null;
+  end if; end $$`)
+
 /** A cut, as the master keeps it (table.ts). */
 type Cut = { to_no: number; from_no: number; left_no: number; left_hash: string | null; hash: string }
 /** `cuts`: that of this attempt, and those of attempts before it that did not come to the exchange. */
@@ -96,6 +108,7 @@ export async function settle(
     sql`update freehold.one_time_tokens k set used_at = now() where k.used_at is null`,
     sql`update freehold.registrations r set used_at = now() where r.used_at is null`,
     sql`update freehold.mails m set state = 'dead', finished_at = now(), secrets_encrypted = null where m.state = 'queued'`,
+    END_WAITING,
     sql`delete from access.kept_answers`,
     END_AGAIN,
     ...keepDocuments(documents),
