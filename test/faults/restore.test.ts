@@ -53,6 +53,8 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
     Object.fromEntries((await api('/users?limit=100')).body.data.map((user: any) => [user.username, user.id]))
   const ids = await users()
   const key = (await api('/api-keys', { name: 'robot', permissions: ['user:read'] })).body
+  const invited = async (email: string) => (await api('/invitations', { email })).body.id as string
+  const invitations = [await invited('eve@people.test'), await invited('fay@people.test')]
   const kept = (await api('/api-keys', { name: 'other', permissions: ['user:read'] })).body
   // Of a login that waits for its second factor, one that waits for a mailed code, and a notification that waits for the digest.
   await here.asOwner(
@@ -80,6 +82,7 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
   expect((await api(`/users/${ids.ann}`, { given_name: 'Anna' }, 'PATCH')).status).toBe(200)
   expect((await api(`/users/${ids.ben}/deactivate`, undefined, 'POST')).status).toBeLessThan(300)
   expect((await api(`/api-keys/${key.id}`, undefined, 'DELETE')).status).toBeLessThan(300)
+  expect((await api(`/invitations/${invitations[0]}/revoke`, undefined, 'POST')).status).toBe(200)
   expect((await api('/settings', { max_sessions: 7 }, 'PATCH')).status).toBe(200)
   const late = (await login(name)).access_token
   await checkpoint(name)
@@ -106,6 +109,8 @@ it('takes a tenant back to a moment and forward again, says what differs, and gi
   expect((await asBo('/settings')).body.max_sessions).toBe(5)
   expect((await asBo(`/users/${ids.ann}`)).body.given_name).not.toBe('Anna')
   expect((await asBo(`/users/${ids.ben}`)).body.is_active).toBe(false)
+  const statuses = Promise.all(invitations.map(async (one) => (await asBo(`/invitations/${one}`)).body.status))
+  expect(await statuses).toEqual(['revoked', 'open'])
   expect((await call(name, '/api/v1/users', { headers: { 'X-API-Key': key.key }, token: undefined as never })).status).toBe(401)
   expect((await call(name, '/api/v1/users', { headers: { 'X-API-Key': kept.key }, token: undefined as never })).status).toBe(200)
   // The audit knows the cut: its numbers go on behind those of the branch that was left.

@@ -1,6 +1,6 @@
 /**
  * What a branch of an earlier moment must lose before it is the tenant's. Threat: going back gives somebody what was taken from them
- * meanwhile: a session that ended, a link that was mailed, a key that was revoked, a job that they left. So sessions and one-time
+ * meanwhile: a session that ended, a link that was mailed, a key or an invitation that was revoked, a job that they left. So sessions and one-time
  * tokens end, also of logins that wait for a code, and what was ended since stays so; mail that waited then is not sent again; keys are new ones. And the audit would
  * number two checkpoints alike: so a cut, which covers no entry, goes on behind the last number of the branch that is left. And a
  * limit would forget what was counted: so that goes along.
@@ -12,18 +12,27 @@ import { documentsIn, keepDocuments } from './documents.ts'
 const AS_OWNER = sql`set local role freehold_owner`
 
 /** What was ended in a database since a moment, and is not in force again. */
-export type Ended = Record<'keys' | 'people' | 'assignments' | 'grants' | 'delegations' | 'passwords', string[]>
+export type Ended = Record<'keys' | 'people' | 'assignments' | 'grants' | 'delegations' | 'passwords' | 'invitations', string[]>
 /** The newest checkpoint of a database. */
 type Newest = { no: number; hash: string | null }
+
+/** In PL/pgSQL, because the schema of an earlier release has no such table. */
+const REVOKED_INVITATIONS = sql.raw(`do $$ begin
+  if to_regclass('freehold.invitations') is not null then
+    perform set_config('freehold.invitations', coalesce((select jsonb_agg(i.id) from freehold.invitations i
+      where i.revoked_at > current_setting('freehold.since')::timestamptz), '[]')::text, true);
+  end if; end $$`)
 
 /** What was ended since in the database that is left, its newest checkpoint, and how many documents it counted. One round trip. */
 export async function endedIn(url: string, at: string): Promise<{ ended: Ended; newest: Newest; documents: unknown }> {
   // An hour earlier: clocks differ, and what was ended before is ended there, too.
   const since = sql`${at}::timestamptz - interval '1 hour'`
   const ids = (from: SQL) => sql`coalesce((select jsonb_agg(x.id) from (${from}) x), '[]')`
-  const [, , , [counted] = [], [row] = []] = await batch(url, [
+  const [, , , , , [counted] = [], [row] = []] = await batch(url, [
     unhurried,
     AS_OWNER,
+    sql`select set_config('freehold.since', (${since})::text, true)`,
+    REVOKED_INVITATIONS,
     ...documentsIn,
     sql`select jsonb_build_object(
           'keys', ${ids(sql`select k.id from freehold.api_keys k where k.revoked_at > ${since}`)},
@@ -33,7 +42,8 @@ export async function endedIn(url: string, at: string): Promise<{ ended: Ended; 
           'grants', ${ids(sql`select o.id from freehold.overrides o where o.effect = 'grant' and o.ends_at > ${since} and o.ends_at <= now()
             and not exists (select from freehold.overrides n where (n.user_id, n.permission, n.effect) = (o.user_id, o.permission, o.effect) and (n.ends_at is null or n.ends_at > now()))`)},
           'delegations', ${ids(sql`select d.id from freehold.delegations d where d.revoked_at > ${since}`)},
-          'passwords', ${ids(sql`select u.id from freehold.users u where u.password_changed_at > ${at}::timestamptz and u.created_at <= ${at}::timestamptz`)}
+          'passwords', ${ids(sql`select u.id from freehold.users u where u.password_changed_at > ${at}::timestamptz and u.created_at <= ${at}::timestamptz`)},
+          'invitations', coalesce(nullif(current_setting('freehold.invitations', true), '')::jsonb, '[]')
         ) as ended,
         (select jsonb_build_object('no', s.no, 'hash', encode(s.hash, 'hex')) from freehold.audit_checkpoints s order by s.no desc limit 1) as newest`,
   ])
@@ -62,7 +72,7 @@ const END_AGAIN = sql.raw(`do $$ declare subject uuid; begin
     end;
   end loop; end $$`)
 
-/** What waits for a code, a link or a mail. A branch of an older schema does not have all of these tables. */
+/** Ends what waits for a code or a mail, and invitations that were revoked. A branch of an older schema does not have all of these tables. */
 const END_WAITING = sql.raw(`do $$ begin
   if to_regclass('freehold.login_challenges') is not null then
     update freehold.login_challenges c set used_at = now() where c.used_at is null;
@@ -72,6 +82,9 @@ const END_WAITING = sql.raw(`do $$ begin
   end if;
   if to_regclass('freehold.notifications') is not null then
     update freehold.notifications n set mail = null where n.mail is not null;
+  end if;
+  if to_regclass('freehold.invitations') is not null then
+    update freehold.invitations i set revoked_at = now(), closed_at = now(), updated_at = now() where i.id in (${given('invitations')}) and i.closed_at is null;
   end if; end $$`)
 
 /** A cut, as the master keeps it (table.ts). */
