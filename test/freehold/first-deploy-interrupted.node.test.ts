@@ -91,7 +91,7 @@ describe('killed', () => {
     }),
   )
 
-  test('when Cloudflare has made a change whose answer never comes, for every change that there is', () =>
+  test('when Cloudflare has made a change whose answer never comes, for every change that there is', { timeout: 300_000 }, () =>
     withAccounts(async (accounts, here) => {
       const lost = new Set<string>()
       await expectOneDeployment(accounts, here, (child) => {
@@ -114,7 +114,8 @@ describe('killed', () => {
           [...lost].some((each) => change.test(each)),
           String(change),
         ).toBe(true)
-    }))
+    }),
+  )
 })
 
 test('when Neon has made the project and the answer is lost, the next run adopts it', () =>
